@@ -1,0 +1,90 @@
+"""The manifest: written last, it makes a backup one. No secret and no table name stand in it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from resguardo.api.backup_id import BACKUP_ID_PATTERN
+from resguardo.api.base import Exchanged, Instant
+
+MANIFEST_FORMAT_VERSION = 1
+MANIFEST_MAX_BYTES = 64 * 1024
+
+
+class Trigger(StrEnum):
+    """What started a backup. Only scheduled ones stand for a day, week or month."""
+
+    SCHEDULED = "Scheduled"
+    MANUAL = "Manual"
+
+
+class ObjectRole(StrEnum):
+    """What an object of a backup is for; a backup may hold several of one role."""
+
+    DUMP = "Dump"
+    GLOBALS = "Globals"
+    CENSUS = "Census"
+
+
+class Compression(StrEnum):
+    """How an object's plain bytes were compressed."""
+
+    ZSTD = "zstd"
+
+
+class ObjectEntry(Exchanged):
+    """One object of a backup. `key` is relative to the backup's folder."""
+
+    role: ObjectRole
+    key: str = Field(max_length=512)
+    bytes: int = Field(ge=0, description="As stored.")
+    plain_bytes: int = Field(ge=0, description="Before compression.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the stored bytes.")
+    compression: Compression
+    #: The list of the blocks' SHA-256 (store.blocks): one line of 64 hex digits for each block of `block_bytes`.
+    blocks_key: str = Field(max_length=512)
+    blocks_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    block_bytes: int = Field(ge=1)
+
+
+class SourceIdentity(Exchanged):
+    """Which database this is a backup of."""
+
+    system_identifier: str = Field(max_length=32)
+    database: str = Field(max_length=255)
+    server_version_num: int
+
+
+class CensusSummary(Exchanged):
+    """The census in numbers; its names are nobody else's business."""
+
+    tables: int = Field(ge=0)
+    tables_counted: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    database_bytes: int = Field(ge=0, description="pg_database_size at the snapshot.")
+
+
+class Manifest(Exchanged):
+    """What a backup is, what it holds and how to know that it is whole."""
+
+    format_version: int = MANIFEST_FORMAT_VERSION
+    id: str = Field(pattern=BACKUP_ID_PATTERN)
+    previous_id: str | None = None
+    owner: str = Field(max_length=512, description="Who owned the prefix: <cluster id>/<namespace>/<name>.")
+    epoch: int
+    policy_uid: str = ""
+    policy_generation: int = 0
+    policy_hash: str = ""
+    source: SourceIdentity
+    method: str = "pgDump"
+    trigger: Trigger
+    started_at: Instant
+    completed_at: Instant
+    snapshot_at: Instant = Field(description="The instant that the data show.")
+    snapshot_lsn: str = Field(max_length=32)
+    tools: dict[str, str]
+    objects: list[ObjectEntry]
+    bytes: int = Field(ge=0, description="Sum of the objects' stored bytes.")
+    census: CensusSummary

@@ -1,0 +1,122 @@
+"""BackupPolicy: what is backed up, where to, when, and for how long it is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from resguardo.api.backup_id import BACKUP_ID_PATTERN
+from resguardo.api.base import Exchanged, Instant, Written, canonical_hash
+from resguardo.api.conditions import Condition
+from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
+from resguardo.api.durations import PERIOD_PATTERN
+from resguardo.api.fields import Timeout, Union
+from resguardo.api.metadata import Metadata
+from resguardo.api.names import API_VERSION, POLICY_KIND, TAKE_OVER_ANNOTATION
+from resguardo.api.pods import JobsTemplate
+from resguardo.api.s3 import Store
+from resguardo.api.schedule import Schedule, TimeZone
+
+Period = Annotated[str, Field(min_length=2, max_length=6, pattern=PERIOD_PATTERN)]
+
+
+class PgDump(Written):
+    """A logical backup of one database by pg_dump."""
+
+    database: Annotated[DatabaseName, AfterValidator(checked_database_name)]
+
+
+class PostgresSource(Written):
+    """One PostgreSQL server, and the method by which it is backed up."""
+
+    connection: PostgresConnection = Field(description="Where the server is and how to log in to it.")
+    pg_dump: PgDump = Field(description="A logical backup of one database, by pg_dump.")
+
+
+class Source(Union):
+    """What is backed up. Exactly one member."""
+
+    postgres: PostgresSource | None = Field(None, description="A PostgreSQL server.")
+
+
+class Retention(Written):
+    """How long backups are kept, by tier; at least one. Accepted but not enforced yet: nothing is removed."""
+
+    daily: Period | None = Field(None, description="How long the first good backup of each day is kept, such as 30d.")
+    weekly: Period | None = Field(
+        None, description="How long the first good backup of each ISO week is kept, such as 3mo."
+    )
+    monthly: Period | None = Field(
+        None, description="How long the first good backup of each month is kept, such as 1y."
+    )
+
+
+class BackupPolicySpec(Written):
+    """What the policy promises."""
+
+    schedule: Schedule = Field(
+        description="When to back up: five cron fields (minute, hour, day of month, month, day of week) or @daily and the like."
+    )
+    time_zone: TimeZone = Field("UTC", description="Time zone of the schedule, by its IANA name.")
+    suspend: bool = Field(False, description="True stops scheduled backups; a running one goes on.")
+    timeout: Timeout = Field("6h", description="How long one backup may take, such as 6h or 90m; between 10s and 168h.")
+    source: Source = Field(description="What is backed up. Exactly one member.")
+    store: Store = Field(description="Where backups are kept. Exactly one member.")
+    retention: Retention | None = Field(None, description="How long backups are kept, by tier; not enforced yet.")
+    jobs: JobsTemplate = Field(JobsTemplate(), description="What the pods that do the work are given.")
+
+
+class BackupSummary(Exchanged):
+    """A backup in a few numbers, as status and Reports show it."""
+
+    id: str = Field(pattern=BACKUP_ID_PATTERN)
+    started_at: Instant = Field(description="When it started.")
+    completed_at: Instant = Field(description="When its manifest was written.")
+    bytes: int = Field(ge=0, description="Bytes that it takes in the bucket.")
+    size: str = Field("", max_length=16, description="The same for people.")
+    duration_seconds: int = Field(ge=0, description="From its start to its manifest.")
+
+
+class Inventory(Exchanged):
+    """What is in the bucket under the policy's prefix."""
+
+    backups: int = Field(ge=0, description="Committed backups.")
+    bytes: int = Field(ge=0, description="Bytes that they take.")
+    oldest: Instant | None = Field(None, description="Start of the oldest.")
+    newest: Instant | None = Field(None, description="Start of the newest.")
+
+
+class BackupPolicyStatus(Exchanged):
+    """What is so, as the cluster and the bucket last showed it."""
+
+    observed_generation: int | None = Field(None, description="Generation of the spec that this status speaks of.")
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
+        [], description="See the documentation of each."
+    )
+    last_backup: BackupSummary | None = Field(None, description="The newest good backup.")
+    inventory: Inventory | None = Field(None, description="What is in the bucket.")
+    next_backup_at: Instant | None = Field(None, description="When the schedule starts the next one.")
+    last_handled_backup_request: str | None = Field(
+        None, max_length=64, description="The value of resguardo.dev/backup-requested-at that was carried out last."
+    )
+
+
+class BackupPolicy(Written):
+    """A BackupPolicy as it stands in a file or in the API server; status is the controller's and is passed over here."""
+
+    api_version: Literal["resguardo.dev/v1alpha1"] = API_VERSION
+    kind: Literal["BackupPolicy"] = POLICY_KIND
+    metadata: Metadata
+    spec: BackupPolicySpec
+    status: dict[str, Any] | None = Field(None, exclude=True)
+
+    @property
+    def hash(self) -> str:
+        """Changes exactly when a check has to be made again: with the spec, or with the wish to take a prefix over."""
+        return canonical_hash(
+            {
+                "spec": self.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+                "takeOver": self.metadata.annotations.get(TAKE_OVER_ANNOTATION),
+            }
+        )

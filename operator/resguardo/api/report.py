@@ -1,0 +1,117 @@
+"""The Report: what a pod says at its end, in its termination message. The newest one alone is enough to rebuild status.
+
+The kubelet keeps the last 4096 bytes of a termination message, so a longer one would lose its head; it is made to fit by
+dropping what can best be missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from resguardo.api.base import Exchanged, Instant
+from resguardo.api.policy import BackupSummary, Inventory
+from resguardo.api.request import RestoreCheck
+
+REPORT_FORMAT_VERSION = 1
+REPORT_MAX_BYTES = 4096
+
+
+class Task(StrEnum):
+    """What a Job is for."""
+
+    CHECK = "check"
+    BACKUP = "backup"
+    RESTORE = "restore"
+    DROP_PREVIOUS = "drop-previous"
+
+
+class Subject(Exchanged):
+    """The policy or request that the pod carried, echoed."""
+
+    uid: str = ""
+    generation: int = 0
+    hash: str = ""
+
+
+class RestoreOutcome(Exchanged):
+    """What a restore did, or had done when it ended."""
+
+    database: str | None = Field(None, description="Under which name the restored database stands.")
+    previous_database: str | None = None
+    recovery_point_time: Instant | None = None
+    checks: list[RestoreCheck] = []
+    omitted: list[str] = []
+
+
+class Report(Exchanged):
+    """How a pod's task ended."""
+
+    format_version: int = REPORT_FORMAT_VERSION
+    task: Task
+    succeeded: bool
+    reason: Annotated[str, Field(max_length=64)]
+    message: str
+    subject: Subject
+    started_at: Instant
+    completed_at: Instant
+    #: Of this run: the backup that was made, or restored.
+    backup: BackupSummary | None = None
+    #: The newest good backup in the bucket, whoever made it.
+    newest_backup: BackupSummary | None = None
+    inventory: Inventory | None = None
+    restore: RestoreOutcome | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> Report | None:
+        """The Report in a termination message; None where there is none that can be read."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            return None
+
+    def to_message(self) -> str:
+        """JSON of at most 4096 bytes. Texts and lists are cut before any fact that status needs."""
+        for shorten in _SHORTENINGS:
+            text = shorten(self).to_json()
+            if len(text.encode()) <= REPORT_MAX_BYTES:
+                return text
+        raise AssertionError("a Report without texts and lists fits")
+
+
+def cut_text(text: str, max_bytes: int) -> str:
+    """The text, cut at a character's border to at most `max_bytes` bytes of UTF-8, with an ellipsis where it was cut."""
+    encoded = text.encode()
+    if len(encoded) <= max_bytes:
+        return text
+    return encoded[: max_bytes - 3].decode(errors="ignore") + "…"
+
+
+def _shortened(max_text: int, max_omitted: int, max_checks: int) -> Callable[[Report], Report]:
+    def shorten(report: Report) -> Report:
+        update: dict[str, object] = {"message": cut_text(report.message, max_text)}
+        if report.restore is not None:
+            omitted = report.restore.omitted
+            kept = [cut_text(item, 120) for item in omitted[:max_omitted]]
+            if len(omitted) > max_omitted:
+                kept.append(f"and {len(omitted) - max_omitted} more: see the pod's log")
+            checks = [
+                check.model_copy(update={"message": cut_text(check.message, max_text // 4)})
+                for check in report.restore.checks[:max_checks]
+            ]
+            update["restore"] = report.restore.model_copy(update={"omitted": kept, "checks": checks})
+        return report.model_copy(update=update)
+
+    return shorten
+
+
+_SHORTENINGS: list[Callable[[Report], Report]] = [
+    _shortened(2048, 63, 32),
+    _shortened(1024, 10, 32),
+    _shortened(512, 3, 16),
+    _shortened(256, 0, 8),
+    _shortened(64, 0, 0),
+]
