@@ -1,0 +1,239 @@
+"""`resguardo`: the same commands for pods and for people. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resguardo.api.policy import BackupPolicy
+    from resguardo.api.report import Subject, Task
+    from resguardo.api.request import RestoreRequest
+    from resguardo.jobs.credentials import Credentials
+    from resguardo.jobs.progress import Progress
+    from resguardo.jobs.task import Deadline, Findings
+
+app = typer.Typer(
+    name="resguardo",
+    help="PostgreSQL backups that are declared, kept and proven. Every command that a pod runs can be run by hand.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Files = Annotated[
+    list[Path],
+    typer.Option(
+        "--filename", "-f", help="File with a BackupPolicy or RestoreRequest (YAML or JSON); - is standard input."
+    ),
+]
+CredentialsDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--credentials",
+        help="Folder with database/username, database/password, store/access-key-id, store/secret-access-key and, where "
+        "the document asks for them, ca.crt, tls.crt, tls.key. Without it: PGUSER, PGPASSWORD, AWS_ACCESS_KEY_ID, …",
+        envvar="RESGUARDO_CREDENTIALS",
+    ),
+]
+
+
+class Output(StrEnum):
+    """How a listing is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import resguardo
+
+        typer.echo(resguardo.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # noqa: ARG001 - typer calls it back
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def check(filename: Files, credentials: CredentialsDirectory = None) -> None:
+    """Try a policy: log in, look for missing rights, write to the bucket, claim the prefix."""
+    from resguardo.api.durations import parse_duration
+    from resguardo.api.report import Task
+    from resguardo.jobs.check import check as work
+    from resguardo.jobs.task import subject_of
+
+    policy = _policy(filename)
+    found, progress = _surroundings(credentials)
+    _perform(
+        Task.CHECK,
+        subject_of(policy),
+        min(parse_duration(policy.spec.timeout), timedelta(minutes=5)),
+        lambda findings, deadline: work(policy, found, findings, deadline, progress),
+    )
+
+
+@app.command()
+def backup(filename: Files, credentials: CredentialsDirectory = None) -> None:
+    """Make one backup now."""
+    from resguardo.api.durations import parse_duration
+    from resguardo.api.report import Task
+    from resguardo.jobs.backup import back_up
+    from resguardo.jobs.task import subject_of
+
+    policy = _policy(filename)
+    trigger = _trigger(policy.metadata.name, os.environ.get("RESGUARDO_JOB_NAME", ""))
+    found, progress = _surroundings(credentials)
+    _perform(
+        Task.BACKUP,
+        subject_of(policy),
+        parse_duration(policy.spec.timeout),
+        lambda findings, deadline: back_up(policy, trigger, found, findings, deadline, progress),
+    )
+
+
+@app.command()
+def catalog(
+    filename: Files,
+    credentials: CredentialsDirectory = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+) -> None:
+    """List what is in the bucket."""
+    import json
+
+    from rich.console import Console
+
+    from resguardo.api.errors import ResguardoError
+    from resguardo.api.policy import BackupPolicy
+    from resguardo.jobs.catalog import print_table, to_document
+    from resguardo.store.catalogue import list_backups
+
+    documents = _documents(filename)
+    policy = next((document for document in documents if isinstance(document, BackupPolicy)), None)
+    store_spec = policy.spec.store if policy else documents[0].spec.from_.store if documents else None  # type: ignore[union-attr]
+    if store_spec is None:
+        _refuse("no store: give the BackupPolicy, or a RestoreRequest with from.store")
+    found, _ = _surroundings(credentials)
+    try:
+        entries = list_backups(found.open_store(store_spec))
+    except ResguardoError as error:
+        _fail(error)
+    if output is Output.JSON:
+        typer.echo(json.dumps(to_document(entries), indent=2, ensure_ascii=False))
+    else:
+        print_table(entries, Console())
+
+
+@app.command()
+def crd(
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail when a rendered file differs.")
+    ] = False,
+    root: Annotated[Path, typer.Option(help="The project's root folder.")] = Path(),
+) -> None:
+    """Render the CustomResourceDefinitions into crds/ and the charts' copy."""
+    from resguardo.api.crd import render_crds
+
+    stale = []
+    for folder in (root / "crds", root / "charts" / "resguardo-crds" / "templates"):
+        for name, text in render_crds().items():
+            path = folder / name
+            if check_only:
+                if not path.exists() or path.read_text() != text:
+                    stale.append(str(path))
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+    if stale:
+        _refuse(f"not up to date: {', '.join(stale)}; run `make crds` and commit what it writes")
+
+
+def _trigger(policy_name: str, job_name: str):  # type: ignore[no-untyped-def]
+    from resguardo.api.manifest import Trigger
+
+    scheduled = re.fullmatch(re.escape(policy_name) + r"-backup-[0-9]+", job_name)
+    return Trigger.SCHEDULED if scheduled else Trigger.MANUAL
+
+
+_Resource = TypeVar("_Resource")
+
+
+def _documents(filenames: list[Path]) -> list[BackupPolicy | RestoreRequest]:
+    from resguardo.api.documents import read_documents
+    from resguardo.api.errors import DocumentInvalid
+
+    documents: list[BackupPolicy | RestoreRequest] = []
+    try:
+        for filename in filenames:
+            text = sys.stdin.read() if str(filename) == "-" else filename.read_text()
+            documents += read_documents(text, origin=str(filename))
+    except DocumentInvalid as error:
+        _fail(error)
+    except (OSError, UnicodeDecodeError) as error:
+        _refuse(str(error))
+    return documents
+
+
+def _policy(filenames: list[Path]) -> BackupPolicy:
+    from resguardo.api.policy import BackupPolicy
+
+    return _only(BackupPolicy, _documents(filenames), filenames)
+
+
+def _only(kind: type[_Resource], documents: list[BackupPolicy | RestoreRequest], filenames: list[Path]) -> _Resource:
+    found = [document for document in documents if isinstance(document, kind)]
+    if len(found) != 1:
+        names = ", ".join(map(str, filenames))
+        _refuse(f"{names}: {len(found)} documents of kind {kind.__name__}; give exactly one")
+    return found[0]
+
+
+def _surroundings(credentials: Path | None) -> tuple[Credentials, Progress]:
+    from resguardo.jobs.credentials import DEFAULT_DIRECTORY, Credentials
+    from resguardo.jobs.progress import configure_logging
+
+    progress = configure_logging(terminal=sys.stderr.isatty())
+    return Credentials(credentials or DEFAULT_DIRECTORY, os.environ), progress
+
+
+def _perform(task: Task, subject: Subject, timeout: timedelta, work: Callable[[Findings, Deadline], None]) -> NoReturn:
+    from resguardo.jobs.task import perform, write_report
+
+    outcome = perform(task, subject, timeout, work)
+    if report_file := os.environ.get("RESGUARDO_REPORT_FILE"):
+        write_report(outcome.report, Path(report_file))
+    else:
+        word = "" if outcome.report.succeeded else f"{outcome.report.reason}: "
+        typer.echo(word + outcome.report.message, err=not outcome.report.succeeded)
+    raise typer.Exit(outcome.exit_status)
+
+
+def _fail(error: Exception) -> NoReturn:
+    typer.echo(f"{type(error).__name__}: {error}", err=True)
+    raise typer.Exit(getattr(error, "exit_status", 1))
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

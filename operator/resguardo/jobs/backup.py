@@ -1,0 +1,203 @@
+"""One backup: locks, snapshot, census beside pg_dump, globals, and the manifest last."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+import resguardo
+from resguardo.api.backup_id import new_backup_id
+from resguardo.api.census import Census
+from resguardo.api.conditions import Reason
+from resguardo.api.durations import parse_duration
+from resguardo.api.errors import ResguardoError
+from resguardo.api.manifest import CensusSummary, Manifest, ObjectEntry, ObjectRole, SourceIdentity, Trigger
+from resguardo.api.policy import BackupPolicy
+from resguardo.api.sizes import print_size
+from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
+from resguardo.jobs.credentials import Credentials
+from resguardo.jobs.progress import Progress
+from resguardo.jobs.task import Deadline, Findings
+from resguardo.postgres.census import take_census
+from resguardo.postgres.connection import Server
+from resguardo.postgres.dump import dump, dump_globals, finish, tool_versions
+from resguardo.postgres.rights import check_server, missing_rights
+from resguardo.postgres.run import Process
+from resguardo.postgres.snapshot import Snapshot, open_snapshot
+from resguardo.rules.census_budget import census_budget, lock_timeout
+from resguardo.store.catalogue import (
+    Attempt,
+    backup_summary,
+    commit_manifest,
+    list_backups,
+    newest_summary,
+    record_attempt,
+)
+from resguardo.store.layout import census_key, dump_key, globals_key
+from resguardo.store.ownership import Owner, verify_owner
+from resguardo.store.protocol import Store
+from resguardo.store.seal import discard_backup, seal
+
+log = structlog.get_logger()
+
+READ_BYTES = 1024 * 1024
+
+
+def back_up(
+    policy: BackupPolicy,
+    trigger: Trigger,
+    credentials: Credentials,
+    findings: Findings,
+    deadline: Deadline,
+    progress: Progress,
+) -> None:
+    """Make one backup of the policy's source, or raise and leave nothing that a listing could take for one."""
+    started_at = datetime.now(UTC)
+    store = credentials.open_store(policy.spec.store)
+    owner = claim_prefix(store, policy)
+    previous = newest_summary(list_backups(store))
+    backup_id = new_backup_id(started_at, secrets.token_hex(3))
+    attempt = Attempt(id=backup_id, trigger=trigger, started_at=started_at)
+    record_attempt(store, attempt)
+    try:
+        contents = _Contents(store, backup_id, policy, credentials, deadline, progress).make()
+        manifest = _manifest(policy, owner, trigger, backup_id, previous.id if previous else None, started_at, contents)
+        verify_owner(store, owner)
+        with deadline.hold():
+            commit_manifest(store, manifest)
+    except BaseException as error:
+        _clean_up(store, attempt, error)
+        raise
+    findings.backup = backup_summary(manifest)
+    findings.reason = Reason.BACKUP_SUCCEEDED
+    findings.message = f"backup {backup_id} holds {print_size(manifest.bytes)} in the bucket"
+    _after_commit(store, attempt, findings)
+
+
+def _after_commit(store: Store, attempt: Attempt, findings: Findings) -> None:
+    """What is good to have once a backup counts; its failing must not make the backup a failure."""
+    try:
+        record_attempt(store, attempt.ended(reason=findings.reason, message=findings.message, at=datetime.now(UTC)))
+        read_inventory(store, findings)
+    except ResguardoError as error:
+        log.warning("the backup is committed, but the bucket could not be looked at after it", problem=str(error))
+        findings.newest_backup = findings.backup
+
+
+def _clean_up(store: Store, attempt: Attempt, error: BaseException) -> None:
+    reason = error.reason if isinstance(error, ResguardoError) else type(error).__name__
+    with suppress(ResguardoError):
+        discard_backup(store, attempt.id)
+    with suppress(ResguardoError):
+        record_attempt(store, attempt.ended(reason=reason, message=str(error)[:1024], at=datetime.now(UTC)))
+
+
+@dataclass(frozen=True)
+class _Made:
+    objects: list[ObjectEntry]
+    census: Census
+    snapshot: Snapshot
+    tools: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """Everything of a backup but its manifest."""
+
+    store: Store
+    backup_id: str
+    policy: BackupPolicy
+    credentials: Credentials
+    deadline: Deadline
+    progress: Progress
+
+    def make(self) -> _Made:
+        source = self.policy.spec.source.postgres
+        if source is None:
+            raise AssertionError("a source has exactly one member")
+        database = source.pg_dump.database
+        login = self.credentials.login(source.connection)
+        timeout = parse_duration(self.policy.spec.timeout)
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resguardo-")))
+            server = stack.enter_context(Server(login, scratch))
+            with server.connect(database) as connection:
+                check_server(connection)
+                require_rights(missing_rights(connection), role=login.username, database=database)
+            self.progress.step(f"locking the tables of {database} and taking a snapshot")
+            snapshot = stack.enter_context(
+                open_snapshot(server, database, lock_timeout=lock_timeout(timeout), deadline=self.deadline.at)
+            )
+            pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="census"))
+            counting: Future[Census] = pool.submit(
+                take_census, server, database, snapshot, budget=census_budget(timeout), deadline=self.deadline.at
+            )
+            self.progress.step(f"dumping {database} beside its census")
+            dumping = dump(server, database, snapshot.id, lock_timeout=lock_timeout(timeout))
+            dumped = self._seal(dumping, dump_key(), ObjectRole.DUMP)
+            census = counting.result()
+            globals_ = self._seal(dump_globals(server, database), globals_key(), ObjectRole.GLOBALS)
+            sealed_census = seal(
+                self.store, self.backup_id, census_key(), ObjectRole.CENSUS, iter([census.to_json().encode()])
+            )
+            return _Made([dumped, globals_, sealed_census], census, snapshot, tool_versions())
+
+    def _seal(self, process: Process, key: str, role: ObjectRole) -> ObjectEntry:
+        with process:
+            chunks = self.progress.count(role.value.lower(), self._output(process))
+            return seal(self.store, self.backup_id, key, role, chunks)
+
+    def _output(self, process: Process) -> Iterator[bytes]:
+        """The process's output; a process that failed is an error here, before the upload could be completed."""
+        while chunk := process.stdout.read(READ_BYTES):
+            yield chunk
+        finish(process, deadline=self.deadline.at)
+
+
+def _manifest(
+    policy: BackupPolicy,
+    owner: Owner,
+    trigger: Trigger,
+    backup_id: str,
+    previous_id: str | None,
+    started_at: datetime,
+    made: _Made,
+) -> Manifest:
+    census = made.census
+    counted = [table.rows for table in census.tables if table.rows is not None]
+    return Manifest(
+        id=backup_id,
+        previous_id=previous_id,
+        owner=owner.owner,
+        epoch=owner.epoch,
+        policy_uid=policy.metadata.uid,
+        policy_generation=policy.metadata.generation,
+        policy_hash=policy.hash,
+        source=SourceIdentity(
+            system_identifier=census.system_identifier,
+            database=census.database.name,
+            server_version_num=census.server_version_num,
+        ),
+        trigger=trigger,
+        started_at=started_at,
+        completed_at=datetime.now(UTC),
+        snapshot_at=census.taken_at,
+        snapshot_lsn=census.lsn,
+        tools={"resguardo": resguardo.__version__, **made.tools},
+        objects=made.objects,
+        bytes=sum(entry.bytes for entry in made.objects),
+        census=CensusSummary(
+            tables=len(census.tables),
+            tables_counted=len(counted),
+            rows=sum(counted),
+            database_bytes=census.database.size_bytes,
+        ),
+    )

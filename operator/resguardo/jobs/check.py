@@ -1,0 +1,100 @@
+"""Try a policy: everything that a backup will need, before two in the morning."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from resguardo.api.conditions import Reason
+from resguardo.api.errors import PermissionDenied, ResguardoError
+from resguardo.api.names import CLUSTER_ID_ANNOTATION, TAKE_OVER_ANNOTATION
+from resguardo.api.policy import BackupPolicy
+from resguardo.jobs.credentials import Credentials
+from resguardo.jobs.progress import Progress
+from resguardo.jobs.task import Deadline, Findings
+from resguardo.postgres.connection import Server
+from resguardo.postgres.rights import check_server, missing_rights
+from resguardo.store.catalogue import list_backups, newest_summary, summarise
+from resguardo.store.ownership import Owner, claim, probe_conditional_writes
+from resguardo.store.protocol import Store
+
+
+def owner_name(policy: BackupPolicy) -> str:
+    """Who owns a policy's prefix: <cluster id>/<namespace>/<name>; no cluster id where the document has none."""
+    metadata = policy.metadata
+    return f"{metadata.annotations.get(CLUSTER_ID_ANNOTATION, '')}/{metadata.namespace}/{metadata.name}"
+
+
+def claim_prefix(store: Store, policy: BackupPolicy) -> Owner:
+    """Make the prefix this policy's, or confirm that it is; raises PrefixOwned."""
+    return claim(
+        store,
+        owner_name(policy),
+        take_over_from=policy.metadata.annotations.get(TAKE_OVER_ANNOTATION),
+        now=datetime.now(UTC),
+    )
+
+
+def check(
+    policy: BackupPolicy, credentials: Credentials, findings: Findings, deadline: Deadline, progress: Progress
+) -> None:
+    """Find every problem of a policy at once.
+
+    Writes to the store, reads back, tries a conditional write, claims the prefix and reads the inventory; logs in to the
+    database and looks for each right that a backup needs. Raises the first problem's class, with all problems in its text.
+    """
+    problems: list[ResguardoError] = []
+    for attempt in (_check_store, _check_database):
+        try:
+            attempt(policy, credentials, findings, progress)
+        except ResguardoError as error:
+            problems.append(error)
+        deadline.check()
+    if problems:
+        raise _combined(problems)
+    findings.reason = Reason.CHECK_PASSED
+    findings.message = "database and store have all that a backup needs"
+
+
+def _combined(problems: list[ResguardoError]) -> ResguardoError:
+    first = problems[0]
+    return first if len(problems) == 1 else type(first)("; ".join(f"{error.reason}: {error}" for error in problems))
+
+
+def _check_store(policy: BackupPolicy, credentials: Credentials, findings: Findings, progress: Progress) -> None:
+    progress.step("the store: writing, reading back, a conditional write twice")
+    store = credentials.open_store(policy.spec.store)
+    probe_conditional_writes(store)
+    progress.step("the store: claiming the prefix, reading the inventory")
+    claim_prefix(store, policy)
+    read_inventory(store, findings)
+
+
+def read_inventory(store: Store, findings: Findings) -> None:
+    """Put what the bucket holds into the findings."""
+    entries = list_backups(store)
+    findings.inventory = summarise(entries)
+    findings.newest_backup = newest_summary(entries)
+
+
+def _check_database(policy: BackupPolicy, credentials: Credentials, _findings: Findings, progress: Progress) -> None:
+    source = policy.spec.source.postgres
+    if source is None:
+        raise AssertionError("a source has exactly one member")
+    database = source.pg_dump.database
+    progress.step(f"the database: logging in to {database} on {source.connection.host}, looking for missing rights")
+    login = credentials.login(source.connection)
+    with (
+        tempfile.TemporaryDirectory(prefix="resguardo-") as scratch,
+        Server(login, Path(scratch)) as server,
+        server.connect(database) as connection,
+    ):
+        check_server(connection)
+        require_rights(missing_rights(connection), role=login.username, database=database)
+
+
+def require_rights(missing: list[str], *, role: str, database: str) -> None:
+    """Raise PermissionDenied naming each missing right, where there is one."""
+    if missing:
+        raise PermissionDenied(f"role {role} cannot back up database {database}: " + "; ".join(missing))

@@ -1,0 +1,79 @@
+"""Credentials from mounted files, or from the environment of a person's shell; the document says which are needed.
+
+A pod mounts them under /etc/resguardo/credentials by the names below, whatever the keys in the Secrets are called. By
+hand the usual variables of libpq and of the AWS tools serve: PGUSER, PGPASSWORD, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY,
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_CA_BUNDLE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from resguardo.api.connection import PostgresConnection
+from resguardo.api.errors import CredentialsMissing
+from resguardo.api.s3 import S3Store as S3Spec
+from resguardo.api.s3 import Store as StoreSpec
+from resguardo.postgres.connection import Login
+from resguardo.store.protocol import Store
+from resguardo.store.s3 import AccessKeys, S3Store
+
+DEFAULT_DIRECTORY = Path("/etc/resguardo/credentials")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Where to look: a folder laid out as in a pod, then the environment."""
+
+    directory: Path
+    environment: Mapping[str, str]
+
+    def login(self, connection: PostgresConnection) -> Login:
+        """All that a server asks of a client. Raises CredentialsMissing, naming the file and the variable."""
+        username = self._text("database/username", "PGUSER", needed_for=f"database server {connection.host}")
+        password = self._text("database/password", "PGPASSWORD", needed_for=f"role {username} on {connection.host}")
+        has_certificate = connection.client_certificate_secret_ref is not None
+        return Login(
+            host=connection.host,
+            port=connection.port,
+            ssl_mode=connection.ssl_mode,
+            username=username,
+            password=password,
+            ca_file=self._file("database/ca.crt", "PGSSLROOTCERT") if connection.ca_ref else None,
+            certificate_file=self._file("database/tls.crt", "PGSSLCERT") if has_certificate else None,
+            private_key_file=self._file("database/tls.key", "PGSSLKEY") if has_certificate else None,
+        )
+
+    def open_store(self, spec: StoreSpec) -> Store:
+        """The store of a policy or request. Raises CredentialsMissing."""
+        if spec.s3 is None:
+            raise AssertionError("a store has exactly one member")
+        return self._open_s3(spec.s3)
+
+    def _open_s3(self, spec: S3Spec) -> Store:
+        where = f"bucket {spec.bucket}"
+        keys = AccessKeys(
+            access_key_id=self._text("store/access-key-id", "AWS_ACCESS_KEY_ID", needed_for=where),
+            secret_access_key=self._text("store/secret-access-key", "AWS_SECRET_ACCESS_KEY", needed_for=where),
+        )
+        return S3Store(spec, keys, self._file("store/ca.crt", "AWS_CA_BUNDLE") if spec.ca_ref else None)
+
+    def _text(self, name: str, variable: str, *, needed_for: str) -> str:
+        path = self.directory / name
+        try:
+            text = path.read_text() if path.exists() else self.environment.get(variable)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CredentialsMissing(f"{path} cannot be read ({error}); it is needed for {needed_for}") from None
+        if not text:
+            raise CredentialsMissing(f"neither {path} nor ${variable} holds anything; one is needed for {needed_for}")
+        return text
+
+    def _file(self, name: str, variable: str) -> Path:
+        path = self.directory / name
+        found = path if path.exists() else Path(self.environment.get(variable, ""))
+        if not found.is_file():
+            raise CredentialsMissing(
+                f"neither {path} nor the file that ${variable} names is there; the document asks for it"
+            )
+        return found

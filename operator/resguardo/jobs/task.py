@@ -1,0 +1,161 @@
+"""One task from start to Report: its deadline, a polite stop, and an end that can be read, whatever happens.
+
+Deadline (SIGALRM) and stop (SIGTERM, SIGINT) are raised as errors in the main thread, wherever it is, so that every
+context manager on the way cleans up: uploads are aborted, processes ended, temporary databases dropped.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from resguardo.api.durations import print_duration
+from resguardo.api.errors import DeadlineExceeded, ResguardoError, Stopped
+from resguardo.api.policy import BackupSummary, Inventory
+from resguardo.api.report import Report, RestoreOutcome, Subject, Task
+
+log = structlog.get_logger()
+
+INTERNAL_ERROR = "InternalError"
+#: Time to clean up in after the deadline or a stop: abort uploads, drop a temporary database.
+CLEANUP_SECONDS = 60
+
+
+@dataclass
+class Findings:
+    """What a task has learned so far; a Report carries it even when the task fails after."""
+
+    backup: BackupSummary | None = None
+    newest_backup: BackupSummary | None = None
+    inventory: Inventory | None = None
+    restore: RestoreOutcome | None = None
+    #: The reason and message of success.
+    reason: str = "Succeeded"
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A task's Report and the exit status that goes with it."""
+
+    report: Report
+    exit_status: int
+
+
+@dataclass
+class Deadline:
+    """When a task must be done. While it is held, the deadline and a stop wait for the block to end."""
+
+    at: datetime
+    timeout: timedelta
+    _held: bool = field(default=False, init=False)
+    _pending: ResguardoError | None = field(default=None, init=False)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Let nothing interrupt the block: for the one write that makes a backup count, and the one rename.
+
+        Raises what is due before the block, never after it: what was done is done.
+        """
+        self.check()
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
+    def check(self) -> None:
+        """Raise DeadlineExceeded when the time is over."""
+        if self._pending is not None:
+            raise self._pending
+        if datetime.now(UTC) >= self.at:
+            raise self._exceeded()
+
+    def _exceeded(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"not done within {print_duration(self.timeout)}, the timeout; nothing was committed. "
+            "Raise spec.timeout, or look in the log for what takes the time"
+        )
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        error = (
+            self._exceeded() if number == signal.SIGALRM else Stopped(f"told to stop by {name}; nothing was committed")
+        )
+        if self._held:
+            self._pending = error
+            return
+        # A second signal must not cut the clean-up short; the kubelet's SIGKILL is the bound of that.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise error
+
+    @contextmanager
+    def enforced(self) -> Iterator[None]:
+        """Raise DeadlineExceeded or Stopped inside the block when one is due. Only in the main thread."""
+        numbers = [signal.SIGALRM, signal.SIGTERM, signal.SIGINT]
+        former = {number: signal.signal(number, self._on_signal) for number in numbers}
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, (self.at - datetime.now(UTC)).total_seconds()))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def perform(task: Task, subject: Subject, timeout: timedelta, work: Callable[[Findings, Deadline], None]) -> Outcome:
+    """Run a task and say how it ended. Never raises: an unexpected error is a Report of InternalError, and is logged."""
+    started_at = datetime.now(UTC)
+    findings = Findings()
+    deadline = Deadline(started_at + timeout, timeout)
+    error: ResguardoError | None = None
+    reason, message, exit_status = "", "", 0
+    try:
+        with deadline.enforced():
+            work(findings, deadline)
+        reason, message = findings.reason, findings.message
+    except ResguardoError as raised:
+        error = raised
+        reason, message, exit_status = error.reason, str(error), error.exit_status
+        log.error("failed", task=task, reason=reason, message=message)
+    except Exception as unexpected:  # noqa: BLE001 - the one place where nothing may pass
+        log.exception("unexpected error", task=task)
+        reason, exit_status = INTERNAL_ERROR, 1
+        message = f"{type(unexpected).__name__}: {unexpected}; this is a defect, please report it with the pod's log"
+    report = Report(
+        task=task,
+        succeeded=exit_status == 0,
+        reason=reason,
+        message=message,
+        subject=subject,
+        started_at=started_at,
+        completed_at=datetime.now(UTC),
+        backup=findings.backup,
+        newest_backup=findings.newest_backup,
+        inventory=findings.inventory,
+        restore=findings.restore,
+    )
+    return Outcome(report, exit_status)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Leave the Report where the kubelet picks up termination messages."""
+    path.write_text(report.to_message())
+
+
+def subject_of(document: Any) -> Subject:
+    """Who a policy or request is, for the Report to echo."""
+    return Subject(
+        uid=document.metadata.uid,
+        generation=document.metadata.generation,
+        hash=getattr(document, "hash", None) or document.fingerprint,
+    )
