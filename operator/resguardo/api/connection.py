@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resguardo.api.base import Written
 from resguardo.api.fields import CaRef, DataKey, ObjectName, cel, validations
 
 #: PostgreSQL cuts identifiers at 63 bytes (NAMEDATALEN); the API server counts characters, the model bytes.
 IDENTIFIER_MAX_BYTES = 63
+
+
+_NEEDS_TLS = "caRef and clientCertificateSecretRef need TLS: set sslMode to require, verify-ca or verify-full"
 
 
 class SslMode(StrEnum):
@@ -49,7 +52,7 @@ class PostgresConnection(Written):
         "json_schema_extra": validations(
             cel(
                 "self.sslMode != 'disable' || (!has(self.caRef) && !has(self.clientCertificateSecretRef))",
-                "caRef and clientCertificateSecretRef need TLS: set sslMode to require, verify-ca or verify-full",
+                _NEEDS_TLS,
             )
         )
     }
@@ -69,6 +72,12 @@ class PostgresConnection(Written):
     client_certificate_secret_ref: ClientCertificateRef | None = Field(
         None, description="Secret with a client certificate, where the server asks for one."
     )
+
+    @model_validator(mode="after")
+    def _certificates_need_tls(self) -> Self:
+        if self.ssl_mode is SslMode.DISABLE and (self.ca_ref or self.client_certificate_secret_ref):
+            raise ValueError(_NEEDS_TLS)
+        return self
 
 
 DatabaseName = Annotated[

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from resguardo.api.base import Instant, Written
 
 _LABEL_VALUE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+def named_within(max_length: int) -> AfterValidator:
+    """The check that an object's name leaves room for the names of what is made for it."""
+
+    def check(metadata: Metadata) -> Metadata:
+        if len(metadata.name) > max_length:
+            raise ValueError(f"name must be at most {max_length} characters")
+        return metadata
+
+    return AfterValidator(check)
 
 
 class Metadata(Written):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from resguardo.api.base import Written
 from resguardo.api.fields import ObjectName, cel, validations
@@ -17,6 +18,15 @@ _OWN_KEYS_RULE = (
     "self.all(key, !key.startsWith('resguardo.dev/') && !key.startsWith('app.kubernetes.io/')"
     " && !key.matches('^([^/]*[.])?kubernetes[.]io/'))"
 )
+
+
+_OWN_KEY = re.compile(r"resguardo\.dev/|app\.kubernetes\.io/|([^/]*\.)?kubernetes\.io/")
+
+
+def _without_own_keys(entries: dict[str, str]) -> dict[str, str]:
+    if any(_OWN_KEY.match(key) for key in entries):
+        raise ValueError(_OWN_KEYS)
+    return entries
 
 
 class Effect(StrEnum):
@@ -53,8 +63,12 @@ class LocalObjectReference(Written):
 class Resources(Written):
     """CPU, memory and scratch room, as in a container's resources."""
 
-    requests: Annotated[dict[str, Quantity], Field(max_length=8)] | None = None
-    limits: Annotated[dict[str, Quantity], Field(max_length=8)] | None = None
+    requests: Annotated[dict[str, Quantity], Field(max_length=8)] | None = Field(
+        None, description="What a pod is promised, such as cpu: 100m, memory: 128Mi."
+    )
+    limits: Annotated[dict[str, Quantity], Field(max_length=8)] | None = Field(
+        None, description="What a pod may not exceed, such as memory: 1Gi."
+    )
 
 
 class JobsTemplate(Written):
@@ -73,10 +87,24 @@ class JobsTemplate(Written):
     image_pull_secrets: Annotated[list[LocalObjectReference], Field(max_length=8)] | None = Field(
         None, description="Secrets to pull the image with."
     )
-    labels: Annotated[dict[LabelKey, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = Field(
+    labels: (
+        Annotated[
+            dict[LabelKey, Annotated[str, Field(max_length=63)]],
+            Field(max_length=32),
+            AfterValidator(_without_own_keys),
+        ]
+        | None
+    ) = Field(
         None, description="Labels to add to the pods.", json_schema_extra=validations(cel(_OWN_KEYS_RULE, _OWN_KEYS))
     )
-    annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] | None = Field(
+    annotations: (
+        Annotated[
+            dict[LabelKey, Annotated[str, Field(max_length=4096)]],
+            Field(max_length=32),
+            AfterValidator(_without_own_keys),
+        ]
+        | None
+    ) = Field(
         None,
         description="Annotations to add to the pods.",
         json_schema_extra=validations(cel(_OWN_KEYS_RULE, _OWN_KEYS)),

@@ -12,8 +12,8 @@ from resguardo.api.conditions import Condition
 from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
 from resguardo.api.durations import PERIOD_PATTERN
 from resguardo.api.fields import Timeout, Union
-from resguardo.api.metadata import Metadata
-from resguardo.api.names import API_VERSION, POLICY_KIND, TAKE_OVER_ANNOTATION
+from resguardo.api.metadata import Metadata, named_within
+from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_OVER_ANNOTATION
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.s3 import Store
 from resguardo.api.schedule import Schedule, TimeZone
@@ -107,7 +107,7 @@ class BackupPolicy(Written):
 
     api_version: Literal["resguardo.dev/v1alpha1"] = API_VERSION
     kind: Literal["BackupPolicy"] = POLICY_KIND
-    metadata: Metadata
+    metadata: Annotated[Metadata, named_within(POLICY_NAME_MAX)]
     spec: BackupPolicySpec
     status: dict[str, Any] | None = Field(None, exclude=True)
 

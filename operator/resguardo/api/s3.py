@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from resguardo.api.base import Written
 from resguardo.api.fields import CaRef, DataKey, ObjectName, Union, cel, validations
+
+_CA_NEEDS_HTTPS = "caRef needs an endpoint that begins with https://"
 
 
 def _checked_prefix(prefix: str) -> str:
@@ -37,7 +39,7 @@ class S3Store(Written):
         "json_schema_extra": validations(
             cel(
                 "!has(self.caRef) || (has(self.endpoint) && self.endpoint.startsWith('https://'))",
-                "caRef needs an endpoint that begins with https://",
+                _CA_NEEDS_HTTPS,
             )
         )
     }
@@ -69,6 +71,12 @@ class S3Store(Written):
         None, description="Certificate authorities that may vouch for the endpoint; absent: those of the image."
     )
     credentials: S3Credentials = Field(description="How pods prove who they are to the store.")
+
+    @model_validator(mode="after")
+    def _ca_needs_https(self) -> Self:
+        if self.ca_ref and not (self.endpoint or "").startswith("https://"):
+            raise ValueError(_CA_NEEDS_HTTPS)
+        return self
 
 
 class Store(Union):
