@@ -7,7 +7,7 @@ ResguardoError
 ├── PostgresError         the database answered, or did not
 │   ├── DatabaseUnreachable, AuthenticationFailed, DatabaseNotFound, TlsFailed
 │   ├── PermissionDenied, LockTimeout, SchemaChanging, ServerVersionUnsupported
-│   └── DumpFailed, CensusFailed
+│   └── DumpFailed, CensusFailed, ToolMissing
 ├── StoreError            the bucket answered, or did not
 │   ├── StoreUnreachable, StoreAccessDenied, BucketNotFound, ObjectMissing
 │   ├── ConditionalWriteNotHonoured, PrefixOwned, WriteConflict
@@ -122,6 +122,12 @@ class TlsFailed(PostgresError):
     """The TLS that the policy asks for could not be had: no TLS there, an unknown CA, another name, an expired key."""
 
     exit_status = 19
+
+
+class ToolMissing(PostgresError):
+    """A client program of PostgreSQL is not where this runs, or cannot be started."""
+
+    exit_status = 17
 
 
 class StoreError(ResguardoError):
