@@ -47,7 +47,8 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str
         elif (key == "additionalProperties" and isinstance(value, dict)) or key == "items":
             result[key] = _structural(value, definitions)
         elif key == "default":
-            if value is not None:
+            # An object whose fields are all absent is no default worth writing into everybody's resource.
+            if value is not None and not isinstance(value, dict):
                 result[key] = value
         elif key == "propertyNames":
             result["x-kubernetes-validations"] = [*result.get("x-kubernetes-validations", []), *_key_rules(value)]
