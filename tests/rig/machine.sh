@@ -26,7 +26,7 @@ EOF
 packages_for() {
   case $1 in
     data) echo postgresql-15 python3-venv ca-certificates ;;
-    cluster) packages_for data; echo containerd runc containernetworking-plugins iptables iproute2 conntrack buildah debootstrap openssl curl kmod ;;
+    cluster) packages_for data; echo containerd runc containernetworking-plugins iptables iproute2 conntrack buildah skopeo debootstrap openssl curl kmod ;;
     *) fail "no such set of packages: $1" ;;
   esac
 }
