@@ -87,6 +87,19 @@ class Inventory(Exchanged):
     newest: Instant | None = Field(None, description="Start of the newest.")
 
 
+class RunSummary(Exchanged):
+    """The newest ended backup run; kept so that what came of it outlives its Job."""
+
+    job_name: str = Field(max_length=63, description="Its Job.")
+    started_at: Instant = Field(description="When its Job started.")
+    ended_at: Instant = Field(description="When its Job ended.")
+    succeeded: bool | None = Field(
+        None, description="Whether it made a backup; absent where its report was lost and the bucket is still to be asked."
+    )
+    reason: str = Field(max_length=64, description="One word for how it ended.")
+    message: str = Field("", max_length=1024, description="What that means.")
+
+
 class BackupPolicyStatus(Exchanged):
     """What is so, as the cluster and the bucket last showed it."""
 
@@ -96,6 +109,7 @@ class BackupPolicyStatus(Exchanged):
     )
     last_backup: BackupSummary | None = Field(None, description="The newest good backup.")
     inventory: Inventory | None = Field(None, description="What is in the bucket.")
+    last_run: RunSummary | None = Field(None, description="The newest ended run, whether it made a backup or not.")
     next_backup_at: Instant | None = Field(None, description="When the schedule starts the next one.")
     last_handled_backup_request: str | None = Field(
         None, max_length=64, description="The value of resguardo.dev/backup-requested-at that was carried out last."
