@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what the rig runs, once on a machine: into the cache, under a key of versions and sources, so that another
-# checkout finds it. Usage: build.sh [--path] NAME...   NAMEs: kube pause versitygw helm postgres-image
-# With --path it prints where each is (a program, or for postgres-image the image's name), building what is missing.
+# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw helm postgres-image
+# With --path it prints where each is, building what is missing; with --where it prints that and builds nothing.
 set -euo pipefail
 # shellcheck source=tests/rig/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -69,10 +69,13 @@ build() {
   )
 }
 
-print_path=""
-[ "${1:-}" != --path ] || { print_path=yes; shift; }
+print="" build=yes
+case ${1:-} in
+  --path) print=yes; shift ;;
+  --where) print=yes build=""; shift ;;
+esac
 [ $# -gt 0 ] || { sed -n 2,4p "$0" >&2; exit 2; }
 for name; do
-  build "$name"
-  if [ -n "$print_path" ]; then echo "$(folder_of "$name")/$(file_of "$name")"; fi
+  [ -z "$build" ] || build "$name"
+  [ -z "$print" ] || echo "$(folder_of "$name")/$(file_of "$name")"
 done

@@ -48,10 +48,12 @@ install_packages() {
 }
 
 packages() {
-  local wanted; check
+  local wanted
+  command -v dpkg-query >/dev/null || check
   # shellcheck disable=SC2046  # words, on purpose
   wanted=$(missing $(packages_for "$1"))
   [ -n "$wanted" ] || return 0
+  [ "$(id -u)" -eq 0 ] || fail "these Debian packages are missing, and installing them needs root: $(echo $wanted)"
   exec 7>/run/resguardo-apt.lock; flock 7
   # shellcheck disable=SC2046
   wanted=$(missing $(packages_for "$1")); [ -n "$wanted" ] || return 0

@@ -30,6 +30,7 @@ lay_out_state() {
   echo "$ROOT" >"$RUN/owner"
   ln -sfn "$KUBE" "$STATE/bin/kubectl"
   ln -sfn "$VERSITYGW" "$STATE/bin/versitygw"
+  ln -sfn "$("$RIG_DIR/build.sh" --where helm)" "$STATE/bin/helm" # built where a test asks for it
   export PATH=$STATE/bin:$PATH
 }
 
@@ -314,7 +315,6 @@ start_databases() {
 # --- What the tests read
 
 write_env() {
-  local helm=""
   cat >"$STATE/env.new" <<E
 # Written by tests/rig/up.sh; source it.
 export KUBECONFIG='$STATE/kubeconfigs/admin'

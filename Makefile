@@ -1,0 +1,91 @@
+# `make` alone lists what there is. Every target gets ready what it needs: see tests/rig/.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# rig: a one-node Kubernetes that the project starts on this machine (Debian 12, as root).
+# current: the cluster of the current kubectl context, if it is marked as one that may be used up.
+CLUSTER ?= rig
+export CLUSTER
+
+RIG := tests/rig
+PYTHON := .venv/bin/python
+# Arguments for pytest:  make test-unit ARGS='-k retention -x'
+ARGS ?=
+
+ifeq ($(CLUSTER),rig)
+ENV := .rig/env
+else ifeq ($(CLUSTER),current)
+ENV := .rig/current/env
+else
+$(error CLUSTER is rig or current, not '$(CLUSTER)')
+endif
+
+.PHONY: help demo test cluster down check test-unit test-data test-cluster bench image crds venv
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\n  CLUSTER=current   with demo and test-cluster: the current kubectl context, in place of a cluster made here\n  ARGS=...          with test-unit, test-data, test-cluster: arguments for pytest\n'
+
+##@ See it work
+demo: venv cluster ## Back up, lose and restore a portal's database on a real cluster
+	@source $(ENV) && $(PYTHON) -m tests.demo
+
+##@ Test
+test: ## Everything: check, test-unit, test-data, test-cluster
+	@$(RIG)/test.sh check test-unit test-data test-cluster
+
+check: venv ## Lint, format, types, layers, generated files
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/resguardo crd --check
+
+test-unit: venv ## Decisions and models: no servers, half a minute
+	$(PYTHON) -m pytest tests/unit $(ARGS)
+
+test-data: venv ## On a real PostgreSQL and a real S3 server, which they start themselves
+	@$(RIG)/machine.sh packages data
+	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && export RIG_VERSITYGW && set -x && $(PYTHON) -m pytest tests/data $(ARGS)
+
+test-cluster: venv helm cluster ## On a real Kubernetes, with the operator installed
+	@source $(ENV) && set -x && $(PYTHON) -m pytest tests/cluster $(ARGS)
+
+bench: venv ## Measure backups and restores
+	@$(RIG)/machine.sh packages data
+	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && export RIG_VERSITYGW && $(PYTHON) -m bench $(ARGS)
+
+##@ The cluster
+ifeq ($(CLUSTER),rig)
+cluster: ## Start it, or bring it up to date: Kubernetes, S3, two PostgreSQL servers, the image
+	@$(RIG)/up.sh
+else
+cluster:
+	@$(RIG)/current.sh up
+endif
+
+ifeq ($(CLUSTER),rig)
+down: ## Stop it and leave nothing behind but caches
+	@$(RIG)/down.sh
+else
+down:
+	@$(RIG)/current.sh down
+endif
+
+##@ Build
+image: ## Build the image (localhost/resguardo:dev) from the Dockerfile
+	@$(RIG)/machine.sh packages cluster
+	@$(RIG)/image.sh
+
+crds: venv ## Render the CRDs from the models
+	.venv/bin/resguardo crd
+
+venv: ## Make .venv as requirements-dev.lock says
+	@$(RIG)/machine.sh venv
+
+.PHONY: helm
+helm: # a test installs the charts with it; the demo need not wait for it
+ifeq ($(CLUSTER),rig)
+	@$(RIG)/build.sh helm
+endif
