@@ -1,0 +1,49 @@
+"""Which backup a restore takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from resguardo.api.base import print_time
+from resguardo.api.errors import BackupNotFound
+from resguardo.api.manifest import Manifest
+from resguardo.api.request import Recover
+
+
+def choose(manifests: Sequence[Manifest], recover: Recover, *, unreadable: Mapping[str, str] | None = None) -> Manifest:
+    """The backup that is asked for; with nothing asked for, the one that started last.
+
+    `manifests` are the committed backups that can be read, in any order; `unreadable` maps the ids of the others to what
+    is wrong with each. `before` is exclusive: a backup that started at that very instant is not before it. Raises
+    BackupNotFound, whose message says what there is instead.
+    """
+    problems = unreadable or {}
+    if recover.backup is not None:
+        found = [manifest for manifest in manifests if manifest.id == recover.backup]
+        if found:
+            return found[0]
+        if recover.backup in problems:
+            raise BackupNotFound(f"backup {recover.backup} is there but cannot be read: {problems[recover.backup]}")
+        raise BackupNotFound(f"there is no backup {recover.backup}; {_what_there_is(manifests, problems)}")
+    candidates = [manifest for manifest in manifests if recover.before is None or manifest.started_at < recover.before]
+    if candidates:
+        return max(candidates, key=_age)
+    wanted = "no backup" if recover.before is None else f"no backup started before {print_time(recover.before)}"
+    raise BackupNotFound(f"{wanted}; {_what_there_is(manifests, problems)}")
+
+
+def _age(manifest: Manifest) -> tuple[object, str]:
+    # Times have whole seconds once they went through JSON; ids tell two of one second apart, always in the same way.
+    return manifest.started_at, manifest.id
+
+
+def _what_there_is(manifests: Sequence[Manifest], problems: Mapping[str, str]) -> str:
+    lost = ""
+    if problems:
+        lost = f", and {len(problems)} that cannot be read: {', '.join(sorted(problems)[-3:])}"
+    if not manifests:
+        return f"the bucket holds none under this prefix that can be read{lost}"
+    ordered = sorted(manifests, key=_age)
+    if len(ordered) == 1:
+        return f"the bucket holds only {ordered[0].id}{lost}"
+    return f"the bucket holds {len(ordered)}, the oldest {ordered[0].id}, the newest {ordered[-1].id}{lost}"
