@@ -136,7 +136,7 @@ def test_a_damaged_backup_is_refused_and_the_target_is_not_touched(
     backed_up: Portal, harm: Callable[[Portal, str], None], name: str, reason: str
 ) -> None:
     portal = backed_up
-    key = next(key for key in portal.keys() if key.endswith("/" + name))
+    key = next(key for key in portal.object_keys() if key.endswith("/" + name))
     harm(portal, key)
     portal.drop_database()
     databases = portal.databases()
@@ -161,7 +161,7 @@ def test_a_backup_that_reaches_its_timeout_says_so_and_leaves_nothing(portal: Po
         )
         assert condition(policy, "BackedUp")["reason"] in ("DeadlineExceeded", "LockTimeout")
         holder.rollback()
-    assert not [key for key in portal.keys() if "/data/" in key or key.endswith("manifest.json")]
+    assert not [key for key in portal.object_keys() if "/data/" in key or key.endswith("manifest.json")]
     assert portal.uploads() == []
     # and the next run works again
     portal.run_backup("again")

@@ -43,7 +43,7 @@ def test_a_policy_is_applied_backed_up_and_brought_back(portal: Portal) -> None:
     # Then status, the bucket and kubectl's table say so
     backup = policy["status"]["lastBackup"]
     assert policy["status"]["inventory"]["backups"] == 1
-    assert f"prod/portal/backups/{backup['id']}/manifest.json" in portal.keys()
+    assert f"prod/portal/backups/{backup['id']}/manifest.json" in portal.object_keys()
     assert portal.uploads() == []
     assert condition(policy, "Ready")["status"] == "True"
     assert backup["size"] in cluster.kubectl("get", "backuppolicies", "-n", namespace)

@@ -11,8 +11,6 @@ OWNER=$(cat "$RUN/owner" 2>/dev/null || echo "$ROOT")
 STATE=$OWNER/.rig
 ctr() { command ctr -a "$RUN/containerd.sock" -n k8s.io "$@" 2>/dev/null; }
 
-stop_servers() { local name; for name; do stop "$name"; done; }
-
 # The network namespaces of the pods, as their sandboxes' specifications name them.
 pod_networks() {
   local id
@@ -64,10 +62,10 @@ take_away_cgroups() { find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -ex
 forget_the_cluster() { rm -rf "$STATE"/{etcd,kubelet,s3,env,up,log} "$RUN"; }
 
 if [ ! -d "$RUN" ] && [ ! -d "$STATE/etcd" ]; then say "no rig is running"; exit 0; fi
-stop_servers kubelet proxy coredns scheduler controller-manager s3 s3-tls
+stop kubelet proxy coredns scheduler controller-manager s3 s3-tls
 networks=$(pod_networks)
 kill_containers
-stop_servers containerd apiserver etcd
+stop containerd apiserver etcd
 kill_strays
 unmount_everything
 # shellcheck disable=SC2086  # words, on purpose

@@ -71,16 +71,13 @@ start() { # start NAME COMMAND...: in a session of its own, logging to .rig/log/
   echo "$pid $(began_at "$pid")" >"$RUN/pid/$name"
 }
 
-stop() { # stop NAME: asks, waits up to 10 s for it to be gone (its port with it), then insists
-  local pid _
-  if running "$1"; then
-    read -r pid _ <"$RUN/pid/$1"
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 100); do running "$1" || break; sleep 0.1; done
-    ! running "$1" || kill -9 "$pid" 2>/dev/null || true
-  fi
-  rm -f "$RUN/pid/$1"
+stop() { # stop NAME...: asks them all, waits up to 10 s for them to be gone (their ports with them), then insists
+  local name pid _
+  for name; do ! running "$name" || { read -r pid _ <"$RUN/pid/$name"; kill "$pid" 2>/dev/null || true; }; done
+  for _ in $(seq 100); do any_running "$@" || break; sleep 0.1; done
+  for name; do ! running "$name" || { read -r pid _ <"$RUN/pid/$name"; kill -9 "$pid" 2>/dev/null || true; }; rm -f "$RUN/pid/$name"; done
 }
+any_running() { local name; for name; do ! running "$name" || return 0; done; return 1; }
 
 # One rig on the machine, one script changing it. The file is inherited open as descriptor 9.
 lock_machine() {

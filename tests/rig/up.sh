@@ -43,8 +43,7 @@ other_checkouts_rig_first() {
 
 # A rig of which nothing runs any more (the machine was restarted) leaves things that no process looks after.
 clean_up_after_a_crash() {
-  local name
-  for name in "${SERVERS[@]}"; do ! running "$name" || return 0; done
+  ! any_running "${SERVERS[@]}" || return 0
   [ -e "$RUN/owner" ] || [ -e "$STATE/etcd/member" ] || return 0
   say "the rig stopped without \`make down\`: cleaning up after it"
   "$RIG_DIR/down.sh" --locked
