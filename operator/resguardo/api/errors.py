@@ -7,6 +7,7 @@ ResguardoError
 ├── PostgresError         the database answered, or did not
 │   ├── DatabaseUnreachable, AuthenticationFailed, DatabaseNotFound, TlsFailed
 │   ├── PermissionDenied, LockTimeout, SchemaChanging, ServerVersionUnsupported
+│   ├── PoolerInBetween, LockTableFull
 │   └── DumpFailed, CensusFailed, ToolMissing
 ├── StoreError            the bucket answered, or did not
 │   ├── StoreUnreachable, StoreAccessDenied, BucketNotFound, ObjectMissing
@@ -122,6 +123,18 @@ class TlsFailed(PostgresError):
     """The TLS that the policy asks for could not be had: no TLS there, an unknown CA, another name, an expired key."""
 
     exit_status = 19
+
+
+class PoolerInBetween(PostgresError):
+    """A connection pooler answers in the server's place: locks and snapshots cannot be trusted through it."""
+
+    exit_status = 16
+
+
+class LockTableFull(PostgresError):
+    """More tables than the server's lock table holds: max_locks_per_transaction is to be raised."""
+
+    exit_status = 15
 
 
 class ToolMissing(PostgresError):

@@ -153,7 +153,6 @@ class Server:
             "passfile": str(folder / "passfile"),
             "application_name": "resguardo",
             "connect_timeout": int(CONNECT_TIMEOUT.total_seconds()),
-            "client_encoding": "UTF8",
             "options": self._startup_options(),
             "target_session_attrs": "any",
             "gssencmode": "disable",
@@ -190,10 +189,14 @@ class Server:
         """A session of our own in `database`: no timeouts, search_path pg_catalog, row_security off, UTC.
 
         A server that is starting, full or refusing is asked again for half a minute. Raises DatabaseUnreachable,
-        AuthenticationFailed, DatabaseNotFound, TlsFailed, PermissionDenied, ServerVersionUnsupported (a pooler).
+        AuthenticationFailed, DatabaseNotFound, TlsFailed, PermissionDenied, PoolerInBetween.
         """
         place = self.place(database)
-        parameters = self._parameters(database) | {"connect_timeout": max(1, int(connect_timeout.total_seconds()))}
+        parameters = self._parameters(database) | {
+            "connect_timeout": max(1, int(connect_timeout.total_seconds())),
+            # Not for client programs: a dump is written in its database's own encoding, and SQL_ASCII has no other.
+            "client_encoding": "UTF8",
+        }
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, psycopg.OperationalError) and is_transient(error, place)

@@ -21,10 +21,11 @@ from resguardo.api.errors import (
     AuthenticationFailed,
     DatabaseNotFound,
     DatabaseUnreachable,
+    LockTableFull,
     LockTimeout,
     PermissionDenied,
+    PoolerInBetween,
     PostgresError,
-    ServerVersionUnsupported,
     TlsFailed,
 )
 
@@ -133,7 +134,7 @@ _SAYINGS = [
     ),
     _Saying(
         r"unsupported startup parameter|pgbouncer|no such database|server login has been failing",
-        ServerVersionUnsupported,
+        PoolerInBetween,
         "this looks like a connection pooler, through which a dump cannot be trusted: name the server itself as host",
     ),
     _Saying(
@@ -220,7 +221,10 @@ def translate(error: psycopg.Error, place: Place) -> PostgresError:
     if kind is DatabaseUnreachable:
         return kind(f"the connection to {place} was ended by the server: {said}")
     if "max_locks_per_transaction" in said:
-        return PostgresError(f"{place}: the server's lock table is full; raise max_locks_per_transaction ({said})")
+        return LockTableFull(
+            f"{place}: the server's lock table is full: raise max_locks_per_transaction, which takes a restart; a backup "
+            f"locks every table and partition twice ({said})"
+        )
     return kind(f"{place}: {said} [SQLSTATE {sqlstate}]")
 
 

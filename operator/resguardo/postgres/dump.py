@@ -1,0 +1,94 @@
+"""pg_dump and pg_dumpall, streaming, and how they ended."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from datetime import datetime, timedelta
+
+from resguardo.api.errors import DumpFailed, LockTimeout, PermissionDenied, PostgresError
+from resguardo.postgres.connection import Server
+from resguardo.postgres.run import Process, run, tool
+
+#: The end of a program's stderr that goes into a message.
+WORDS_SHOWN = 1500
+VERSION_SECONDS = 10.0
+
+
+def dump(server: Server, database: str, snapshot_id: str, *, lock_timeout: timedelta) -> Process:
+    """Start pg_dump of the whole database, large objects included, as the snapshot shows it.
+
+    Its stdout is the custom format, not compressed: that is done outside, on several threads. Whoever reads it to its end
+    calls finish() before believing it.
+    """
+    return Process.start(
+        [
+            tool("pg_dump"),
+            "--format=custom",
+            "--compress=0",
+            "--no-password",
+            f"--snapshot={snapshot_id}",
+            f"--lock-wait-timeout={max(1, int(lock_timeout.total_seconds() * 1000))}",
+            f"--dbname={server.conninfo(database)}",
+        ],
+        environment=server.tool_environment,
+    )
+
+
+def dump_globals(server: Server, database: str) -> Process:
+    """Start pg_dumpall of roles, memberships and tablespaces, as SQL, without passwords: a role may not read those.
+
+    It logs in to `database`, the one that the role is known to be let into.
+    """
+    conninfo = server.conninfo(database)
+    return Process.start(
+        [
+            tool("pg_dumpall"),
+            "--globals-only",
+            "--no-role-passwords",
+            "--no-password",
+            f"--dbname={conninfo}",
+            # Without this it would look into database postgres first. A connection string, since a name alone that holds
+            # a "=" would be taken for one.
+            f"--database={conninfo}",
+        ],
+        environment=server.tool_environment,
+    )
+
+
+def finish(process: Process, deadline: datetime | float) -> None:
+    """Wait for a dump that has written all it has to say, and raise unless it ended well.
+
+    Raises DumpFailed with the end of stderr, LockTimeout where that says so, DeadlineExceeded.
+    """
+    status = process.wait(deadline)
+    if status == 0:
+        return
+    words = process.stderr_tail.strip()[-WORDS_SHOWN:] or "it said nothing"
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = "; SIGKILL often comes from a memory limit: see spec.jobs.resources" if name == "SIGKILL" else ""
+        raise DumpFailed(f"{process.name} was ended by {name}{hint}. Its last words: {words}")
+    raise _kind_of(words)(f"{process.name} failed with exit status {status}: {words}")
+
+
+def _kind_of(words: str) -> type[PostgresError]:
+    if re.search(r"lock timeout|could not obtain lock", words):
+        return LockTimeout
+    if "permission denied" in words:
+        return PermissionDenied
+    return DumpFailed
+
+
+def tool_versions() -> dict[str, str]:
+    """The version of each client program that a backup uses."""
+    return {name: _version(name) for name in ("pg_dump", "pg_dumpall")}
+
+
+def _version(name: str) -> str:
+    done = run([tool(name), "--version"], environment={}, deadline=time.monotonic() + VERSION_SECONDS)
+    found = re.search(r"\(PostgreSQL\) (\S+)", done.stdout.decode(errors="replace"))
+    if done.exit_status or not found:
+        raise DumpFailed(f"{tool(name)} --version does not say its version: {done.stderr_tail}")
+    return found.group(1)
