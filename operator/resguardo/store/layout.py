@@ -1,0 +1,64 @@
+"""Where things stand under a policy's prefix. The order of names is the order of a listing, so ids sort by time."""
+
+from __future__ import annotations
+
+OWNER_KEY = "resguardo.json"
+BACKUPS_PREFIX = "backups/"
+ATTEMPTS_PREFIX = "attempts/"
+MANIFEST_NAME = "manifest.json"
+
+#: Where nobody may delete, every probe writes this one object again, so that they leave one object and not many.
+FIXED_PROBE_KEY = "probe.json"
+
+
+def backup_folder(backup_id: str) -> str:
+    """The folder that holds all of one backup, with its slash.
+
+    >>> backup_folder("20261123T050000Z-3f9a1c")
+    'backups/20261123T050000Z-3f9a1c/'
+    """
+    return f"{BACKUPS_PREFIX}{backup_id}/"
+
+
+def manifest_key(backup_id: str) -> str:
+    """The manifest, without which there is no backup."""
+    return backup_folder(backup_id) + MANIFEST_NAME
+
+
+def object_key(backup_id: str, key: str) -> str:
+    """Where an object of a backup stands, whose key in the manifest is relative to the backup's folder."""
+    return backup_folder(backup_id) + key
+
+
+def attempt_key(backup_id: str) -> str:
+    """How a backup that was started ended."""
+    return f"{ATTEMPTS_PREFIX}{backup_id}.json"
+
+
+def probe_key(random_hex: str) -> str:
+    """An object that a probe writes and removes again."""
+    return f"probe-{random_hex}.json"
+
+
+def dump_key() -> str:
+    """The dump, relative to the backup's folder."""
+    return "data/dump.zst"
+
+
+def globals_key() -> str:
+    """Roles and what else a server has beside its databases, relative to the backup's folder."""
+    return "data/globals.sql.zst"
+
+
+def census_key() -> str:
+    """The census, relative to the backup's folder."""
+    return "census.json.zst"
+
+
+def blocks_key(key: str) -> str:
+    """The list of an object's blocks, beside the object.
+
+    >>> blocks_key(dump_key())
+    'data/dump.zst.blocks'
+    """
+    return f"{key}.blocks"

@@ -1,0 +1,101 @@
+"""What Resguardo asks of an object store. The docstrings are the contract; tests/data/test_store_contract.py holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object as a listing or a HEAD shows it. The ETag is opaque: it changes with the object, and means nothing else."""
+
+    key: str
+    bytes: int
+    etag: str
+    last_modified: datetime
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A small object, read whole. The time is the store's own."""
+
+    body: bytes
+    etag: str
+    last_modified: datetime
+
+
+class Upload(Protocol):
+    """A large object in the making. It is in no listing of objects until it is complete."""
+
+    def upload_part(self, number: int, body: bytes | bytearray, *, sha256: bytes) -> None:
+        """Send a part, numbered from 1; `sha256` is the body's digest, which the store checks on arrival.
+
+        Parts may be sent in any order and by several threads; the same number again replaces the part.
+        """
+
+    def complete(self) -> ObjectInfo:
+        """Make the object of all parts sent, in the order of their numbers, and give what the store then shows.
+
+        Returns only when the object is there with the size of its parts. Once.
+        """
+
+    def abort(self) -> None:
+        """Give up: the store forgets the parts. May be called again, and after `complete`, where it does nothing.
+
+        A part that another thread is still sending may outlive this call: abort again when that thread is done.
+        """
+
+
+class Store(Protocol):
+    """The objects under one policy's prefix. Keys are relative to it, `/` between folders, any other legal character.
+
+    Every method may raise StoreUnreachable (after retries that are bounded), StoreAccessDenied and BucketNotFound, and
+    may be called by several threads at once. Bodies are verified by the store when they arrive.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where this is, for messages: endpoint, bucket and prefix."""
+
+    def put(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        content_type: str = "application/json",
+    ) -> str:
+        """Write a small object whole, and give its ETag.
+
+        With `if_absent` only where nothing is; with `if_match` only in place of the object with that ETag: otherwise
+        WriteConflict. An answer lost on the way is no conflict: where exactly these bytes stand, the write succeeded,
+        whoever made it.
+        """
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Read a small object. Raises ObjectMissing, and ObjectCorrupt when it is larger than `max_bytes`."""
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What stands at the key; None when nothing does."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key begins with the prefix, ordered by the key's UTF-8 bytes, read page by page."""
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """The names of the folders right under a prefix that ends with a slash, in order, without slashes."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Exactly these bytes. Raises ObjectMissing, and ObjectCorrupt where the object ends before them."""
+
+    def begin_upload(self, key: str) -> Upload:
+        """Begin an object whose size is not known yet."""
+
+    def abort_uploads(self, prefix: str) -> int:
+        """Give up every upload whose key begins with the prefix, whoever began it; how many there were."""

@@ -1,0 +1,252 @@
+"""The Store over S3, AWS' or a compatible server's."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from resguardo.api import s3 as spec
+from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, WriteConflict
+from resguardo.store.protocol import ObjectInfo, Stored
+from resguardo.store.s3_client import ATTEMPTS, COMPLETE_SECONDS, READ_SECONDS, AccessKeys, endpoint_of, make_client
+from resguardo.store.s3_errors import (
+    DAMAGED_CODES,
+    MISSING_CODES,
+    RACE_CODE,
+    BodyBrokeOff,
+    Request,
+    code_of,
+    translate,
+)
+from resguardo.store.s3_upload import S3Upload, part_body
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+
+__all__ = ["AccessKeys", "S3Store"]
+
+T = TypeVar("T")
+
+BODY_ATTEMPTS = 5
+
+
+class S3Store:
+    """A bucket and a prefix in it; see `protocol.Store` for the contract."""
+
+    def __init__(
+        self,
+        store: spec.S3Store,
+        keys: AccessKeys,
+        ca_file: Path | None,
+        *,
+        attempts: int = ATTEMPTS,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        self._bucket = store.bucket
+        self._prefix = f"{store.prefix}/" if store.prefix else ""
+        self._endpoint = endpoint_of(store)
+        self._client: S3Client = make_client(store, keys, ca_file, read_seconds=read_seconds, attempts=attempts)
+        self._patient_client: S3Client = make_client(
+            store, keys, ca_file, read_seconds=max(read_seconds, COMPLETE_SECONDS), attempts=attempts
+        )
+
+    @property
+    def location(self) -> str:
+        """Endpoint, bucket and prefix."""
+        where = f"prefix {self._prefix.rstrip('/')!r}" if self._prefix else "its root"
+        return f"bucket {self._bucket} at {self._endpoint}, {where}"
+
+    def put(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        content_type: str = "application/json",
+    ) -> str:
+        """Write a small object whole, under a condition or none."""
+        conditions: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        if if_match is not None:
+            conditions["IfMatch"] = if_match
+
+        def write() -> str:
+            with self._translated("s3:PutObject", key):
+                answer = self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._prefix + key,
+                    Body=part_body(body),
+                    ContentType=content_type,
+                    ChecksumSHA256=b64encode(hashlib.sha256(body).digest()).decode(),
+                    **conditions,
+                )
+            return answer["ETag"]
+
+        try:
+            return _again(write, when=_is_resent)
+        except (WriteConflict, ObjectMissing):
+            # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
+            # was lost and which botocore sent again: what stands there says.
+            return self._identical(key, body)
+
+    def _identical(self, key: str, body: bytes) -> str:
+        conflict = WriteConflict(
+            f"object {self._prefix + key!r} in bucket {self._bucket} at {self._endpoint} is not as it was expected: "
+            "something else writes there too; nothing was overwritten"
+        )
+        try:
+            stored = self.get(key, max_bytes=len(body))
+        except ResguardoError as error:
+            raise conflict from error
+        if stored.body != body:
+            raise conflict
+        return stored.etag
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Read a small object whole."""
+
+        def read() -> Stored:
+            with self._translated("s3:GetObject", key):
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+                length = answer["ContentLength"]
+                if length > max_bytes:
+                    answer["Body"].close()
+                    raise ObjectCorrupt(
+                        f"object {self._prefix + key!r} in bucket {self._bucket} has {length} bytes, and such an object "
+                        f"never has more than {max_bytes}"
+                    )
+                return Stored(_read_body(answer, length), answer["ETag"], answer["LastModified"])
+
+        return _again(read, when=_is_reread)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What stands at a key."""
+        with self._translated("s3:GetObject", key):
+            try:
+                answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+            except ClientError as error:
+                if code_of(error) in MISSING_CODES:
+                    return None
+                raise
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects in the order of their keys, page by page."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        with self._translated("s3:ListBucket", prefix):
+            for page in pages:
+                for found in page.get("Contents", []):
+                    key = found["Key"].removeprefix(self._prefix)
+                    yield ObjectInfo(key, found["Size"], found["ETag"], found["LastModified"])
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders right under a prefix, in order."""
+        full = self._prefix + prefix
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=full, Delimiter="/")
+        with self._translated("s3:ListBucket", prefix):
+            for page in pages:
+                for found in page.get("CommonPrefixes", []):
+                    yield found["Prefix"].removeprefix(full).rstrip("/")
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+        with self._translated("s3:DeleteObject", key):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Exactly these bytes of an object."""
+        if length == 0:
+            return b""
+
+        def read() -> bytes:
+            with self._translated("s3:GetObject", key):
+                answer = self._client.get_object(
+                    Bucket=self._bucket, Key=self._prefix + key, Range=f"bytes={start}-{start + length - 1}"
+                )
+                if answer["ContentLength"] != length:
+                    answer["Body"].close()
+                    raise ObjectCorrupt(
+                        f"object {self._prefix + key!r} in bucket {self._bucket} gives {answer['ContentLength']} bytes "
+                        f"from byte {start} on, and {length} were asked for"
+                    )
+                return _read_body(answer, length)
+
+        return _again(read, when=_is_reread)
+
+    def begin_upload(self, key: str) -> S3Upload:
+        """Begin a multipart upload."""
+        with self._translated("s3:PutObject", key):
+            answer = self._client.create_multipart_upload(
+                Bucket=self._bucket,
+                Key=self._prefix + key,
+                ContentType="application/octet-stream",
+                ChecksumAlgorithm="SHA256",
+            )
+        return self._upload(self._prefix + key, answer["UploadId"])
+
+    def abort_uploads(self, prefix: str) -> int:
+        """Abort every multipart upload under a prefix."""
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        with self._translated("s3:ListBucketMultipartUploads", prefix):
+            found = [(upload["Key"], upload["UploadId"]) for page in pages for upload in page.get("Uploads", [])]
+        for full_key, upload_id in found:
+            self._upload(full_key, upload_id).abort()
+        return len(found)
+
+    def _upload(self, full_key: str, upload_id: str) -> S3Upload:
+        return S3Upload(
+            self._client,
+            self._patient_client,
+            upload_id,
+            key=full_key.removeprefix(self._prefix),
+            request=Request("s3:PutObject", self._bucket, full_key, self._endpoint),
+        )
+
+    @contextmanager
+    def _translated(self, action: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            raise translate(error, Request(action, self._bucket, self._prefix + key, self._endpoint)) from error
+
+
+def _read_body(answer: GetObjectOutputTypeDef, length: int) -> bytes:
+    try:
+        with answer["Body"] as body:
+            read: bytes = body.read(length)
+    except BotoCoreError as error:
+        raise BodyBrokeOff(error=error) from error
+    if len(read) != length:
+        raise BodyBrokeOff(error=f"{len(read)} of {length} bytes came")
+    return read
+
+
+def _again(request: Callable[[], T], *, when: Callable[[BaseException], bool]) -> T:
+    """Do what botocore does not: repeat a request of which the body was damaged, or broke off, or that raced another."""
+    attempts = Retrying(
+        retry=retry_if_exception(when),
+        stop=stop_after_attempt(BODY_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.25, max=10),
+        reraise=True,
+    )
+    return attempts(request)
+
+
+def _is_resent(error: BaseException) -> bool:
+    return code_of(error.__cause__) in {*DAMAGED_CODES, RACE_CODE}
+
+
+def _is_reread(error: BaseException) -> bool:
+    return isinstance(error.__cause__, BodyBrokeOff)

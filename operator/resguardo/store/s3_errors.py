@@ -1,0 +1,152 @@
+"""What boto3 raises, as Resguardo's errors: the one place that knows the codes of S3 and its imitators.
+
+Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from resguardo.api.errors import (
+    BucketNotFound,
+    ObjectCorrupt,
+    ObjectMissing,
+    StoreAccessDenied,
+    StoreError,
+    StoreUnreachable,
+    WriteConflict,
+)
+
+#: A conditional write that raced another; it may be tried again.
+RACE_CODE = "ConditionalRequestConflict"
+MISSING_CODES = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+UPLOAD_GONE_CODES = frozenset({"NoSuchUpload"})
+#: What arrived is not what was sent: send it again.
+DAMAGED_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+
+
+class BodyBrokeOff(BotoCoreError):
+    """The connection broke within an answer's body; botocore's own retries end with the headers."""
+
+    fmt = "the answer broke off: {error}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of the store, for messages: an IAM action, the bucket, the full key or prefix, the endpoint."""
+
+    action: str
+    bucket: str
+    key: str
+    endpoint: str
+
+    def __str__(self) -> str:
+        return f"{self.action} on {self.key or '/'!r} in bucket {self.bucket} at {self.endpoint}"
+
+
+def code_of(error: BaseException | None) -> str:
+    """S3's code of an error; empty for one that is no answer of a server."""
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def status_of(error: BaseException | None) -> int:
+    """The HTTP status of an error; 0 for one that is no answer of a server."""
+    return int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0)) if isinstance(error, ClientError) else 0
+
+
+def translate(error: ClientError | BotoCoreError, request: Request) -> StoreError:
+    """The error of Resguardo's family that says the same, what it concerns and what to do."""
+    return _answered(error, request) if isinstance(error, ClientError) else _unanswered(error, request)
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What answers mean: the first whose codes or statuses hold an answer's is its meaning."""
+
+    codes: frozenset[str]
+    statuses: frozenset[int]
+    error: type[StoreError]
+    message: str
+
+
+def _meaning(error: type[StoreError], codes: str, message: str, *statuses: int) -> _Meaning:
+    return _Meaning(frozenset(codes.split()), frozenset(statuses), error, message)
+
+
+_MEANINGS = [
+    _meaning(
+        BucketNotFound,
+        "NoSuchBucket InvalidBucketName",
+        "there is no bucket {bucket} at {endpoint}: make it, or correct its name",
+    ),
+    _meaning(
+        BucketNotFound,
+        "PermanentRedirect TemporaryRedirect IllegalLocationConstraintException",
+        "bucket {bucket} is not where {endpoint} is ({said}): correct the region",
+        301,
+        307,
+    ),
+    _meaning(StoreAccessDenied, "RequestTimeTooSkewed", "{request}: {said}; set this machine's clock right"),
+    _meaning(
+        StoreAccessDenied,
+        "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken ExpiredToken AuthorizationHeaderMalformed",
+        "{endpoint} refuses the access key for bucket {bucket} ({said}): correct the key's id and secret, or the region",
+    ),
+    _meaning(StoreAccessDenied, "AccessDenied", "the access key may not do {request} ({said}): allow it", 401, 403),
+    _meaning(
+        WriteConflict,
+        f"PreconditionFailed {RACE_CODE}",
+        "{request}: something else stands there now; nothing was overwritten",
+        412,
+    ),
+    _meaning(ObjectMissing, " ".join(MISSING_CODES), "there is no object {key!r} in bucket {bucket} at {endpoint}"),
+    _meaning(
+        ObjectCorrupt,
+        "InvalidRange",
+        "object {key!r} in bucket {bucket} at {endpoint} ends before the bytes that were asked for",
+        416,
+    ),
+    _meaning(
+        StoreUnreachable,
+        " ".join(DAMAGED_CODES),
+        "{request}: bytes arrive changed, again and again ({said}); look at the network between",
+    ),
+    _meaning(
+        StoreUnreachable,
+        "SlowDown SlowDownRead SlowDownWrite RequestTimeout",
+        "{request} failed, after {attempts} attempts: {said}",
+        429,
+        *range(500, 600),
+    ),
+    _meaning(StoreError, "", "{request} failed: {said}"),
+]
+
+
+def _answered(error: ClientError, request: Request) -> StoreError:
+    code, status = code_of(error), status_of(error)
+    found = next(
+        (meaning for meaning in _MEANINGS if code in meaning.codes or status in meaning.statuses), _MEANINGS[-1]
+    )
+    return found.error(
+        found.message.format(
+            request=request,
+            bucket=request.bucket,
+            key=request.key,
+            endpoint=request.endpoint,
+            said=f"the store says {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(": "),
+            attempts=int(error.response["ResponseMetadata"].get("RetryAttempts", 0)) + 1,
+        )
+    )
+
+
+def _unanswered(error: BotoCoreError, request: Request) -> StoreError:
+    if isinstance(error, SSLError):
+        return StoreUnreachable(
+            f"no trusted TLS to {request.endpoint} ({error}): name the authority that vouches for it in caRef"
+        )
+    if isinstance(error, BotoConnectionError | HTTPClientError | BodyBrokeOff):
+        return StoreUnreachable(f"no answer to {request}: {error}. Look at the endpoint and at what lies between")
+    return StoreError(f"{request} failed: {error}")

@@ -1,0 +1,207 @@
+"""A multipart upload, of which an answer may be lost at any moment.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from resguardo.api.errors import ObjectCorrupt, StoreError
+from resguardo.store.protocol import ObjectInfo
+from resguardo.store.s3_errors import DAMAGED_CODES, MISSING_CODES, UPLOAD_GONE_CODES, Request, code_of, translate
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PART_ATTEMPTS = 5
+#: Bodies up to this size are handed to the socket in one piece.
+ONE_PIECE_BYTES = 64 * 1024
+
+
+class Body(io.RawIOBase):
+    """Bytes to send, read in pieces and without a copy of the whole.
+
+    A socket's timeout bounds the sending of one piece: with the whole body as one piece, a slow line that moves all the
+    time would be taken for a dead one.
+    """
+
+    def __init__(self, body: bytes | bytearray) -> None:
+        super().__init__()
+        self._view = memoryview(body)
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes: botocore goes back to the start before it sends again."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Copy out the next bytes."""
+        taken = self._view[self._position : self._position + len(buffer)]
+        buffer[: len(taken)] = taken
+        self._position += len(taken)
+        return len(taken)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+
+def part_body(body: bytes | bytearray) -> Any:
+    """The body as botocore is to have it."""
+    return body if len(body) <= ONE_PIECE_BYTES else Body(body)
+
+
+@dataclass(frozen=True)
+class _Part:
+    etag: str
+    sha256: bytes
+    bytes: int
+
+
+class S3Upload:
+    """See `protocol.Upload` for the contract."""
+
+    def __init__(
+        self, client: S3Client, patient_client: S3Client, upload_id: str, *, key: str, request: Request
+    ) -> None:
+        self._client, self._patient_client = client, patient_client
+        self._upload_id = upload_id
+        self._key, self._request = key, request
+        self._parts: dict[int, _Part] = {}
+        self._is_complete = False
+
+    def upload_part(self, number: int, body: bytes | bytearray, *, sha256: bytes) -> None:
+        """Send one part, again when it arrived damaged."""
+        attempts = Retrying(
+            retry=retry_if_exception(lambda error: code_of(error) in DAMAGED_CODES),
+            stop=stop_after_attempt(PART_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.25, max=10),
+            reraise=True,
+        )
+        try:
+            answer = attempts(
+                lambda: self._client.upload_part(
+                    Bucket=self._request.bucket,
+                    Key=self._request.key,
+                    UploadId=self._upload_id,
+                    PartNumber=number,
+                    Body=part_body(body),
+                    ChecksumSHA256=b64encode(sha256).decode(),
+                )
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise translate(error, self._request) from error
+        self._parts[number] = _Part(answer["ETag"], sha256, len(body))
+
+    def complete(self) -> ObjectInfo:
+        """Make the object. An error is looked into: where the object stands as it should, only its answer was lost."""
+        numbers = sorted(self._parts)
+        if numbers != list(range(1, len(numbers) + 1)) or not numbers:
+            raise AssertionError(f"parts {numbers} are not 1 to {len(numbers)}")
+        try:
+            self._patient_client.complete_multipart_upload(
+                Bucket=self._request.bucket,
+                Key=self._request.key,
+                UploadId=self._upload_id,
+                MultipartUpload={
+                    "Parts": [
+                        {
+                            "PartNumber": number,
+                            "ETag": self._parts[number].etag,
+                            "ChecksumSHA256": b64encode(self._parts[number].sha256).decode(),
+                        }
+                        for number in numbers
+                    ]
+                },
+            )
+        except (ClientError, BotoCoreError) as error:
+            # botocore sends it again when the answer is lost, and the upload that was completed is then gone.
+            failure = translate(error, self._request)
+            if isinstance(error, ClientError) and code_of(error) not in UPLOAD_GONE_CODES:
+                raise failure from error
+            found = self._look(failure)
+            if found is None or not self._is_proven(found):
+                raise failure from error
+        else:
+            found = self._look(None)
+        self._is_complete = True
+        return self._confirmed(found)
+
+    def abort(self) -> None:
+        """Make the store forget the parts."""
+        if self._is_complete:
+            return
+        try:
+            self._client.abort_multipart_upload(
+                Bucket=self._request.bucket, Key=self._request.key, UploadId=self._upload_id
+            )
+        except (ClientError, BotoCoreError) as error:
+            if code_of(error) not in UPLOAD_GONE_CODES | MISSING_CODES:
+                raise translate(error, replace(self._request, action="s3:AbortMultipartUpload")) from error
+
+    def _look(self, failure: StoreError | None) -> dict[str, Any] | None:
+        try:
+            return dict(
+                self._client.head_object(Bucket=self._request.bucket, Key=self._request.key, ChecksumMode="ENABLED")
+            )
+        except (ClientError, BotoCoreError) as error:
+            if code_of(error) in MISSING_CODES:
+                return None
+            raise failure or translate(error, replace(self._request, action="s3:GetObject")) from error
+
+    def _is_proven(self, found: dict[str, Any]) -> bool:
+        """Whether what is there is made of these very parts: by the store's checksum, or by the ETag of AWS' making."""
+        if found["ContentLength"] != self._bytes:
+            return False
+        if checksum := found.get("ChecksumSHA256"):
+            return bool(_without_count(checksum) == self._composite_sha256())
+        return bool(found["ETag"].strip('"') == self._composite_etag())
+
+    def _confirmed(self, found: dict[str, Any] | None) -> ObjectInfo:
+        where = f"object {self._request.key!r} in bucket {self._request.bucket} at {self._request.endpoint}"
+        if found is None:
+            raise ObjectCorrupt(f"{where} is not there, although the store said that it was made")
+        if found["ContentLength"] != self._bytes:
+            raise ObjectCorrupt(f"{where} has {found['ContentLength']} bytes, and {self._bytes} were sent")
+        checksum = found.get("ChecksumSHA256")
+        if checksum and _without_count(checksum) != self._composite_sha256():
+            raise ObjectCorrupt(f"{where} has another checksum than the parts that were sent")
+        return ObjectInfo(self._key, found["ContentLength"], found["ETag"], found["LastModified"])
+
+    @property
+    def _bytes(self) -> int:
+        return sum(part.bytes for part in self._parts.values())
+
+    def _composite_sha256(self) -> bytes:
+        """Digest over the parts' digests (S3's COMPOSITE type)."""
+        return hashlib.sha256(b"".join(self._parts[number].sha256 for number in sorted(self._parts))).digest()
+
+    def _composite_etag(self) -> str:
+        try:
+            digests = b"".join(bytes.fromhex(self._parts[number].etag.strip('"')) for number in sorted(self._parts))
+        except ValueError:
+            return ""
+        return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(self._parts)}"
+
+
+def _without_count(checksum: str) -> bytes:
+    """The digest in a checksum such as w6wh…stxo=-3."""
+    return b64decode(checksum.partition("-")[0])
