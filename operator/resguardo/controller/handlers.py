@@ -1,0 +1,63 @@
+"""What the operator reacts to. A table of contents: an event names a resource, the queue does the rest.
+
+Only event handlers and no returned values: so kopf leaves neither annotation nor finalizer on anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kopf
+
+from resguardo.api.names import (
+    GROUP,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    POLICY_KIND,
+    POLICY_LABEL,
+    REQUEST_KIND,
+    REQUEST_LABEL,
+    VERSION,
+)
+from resguardo.controller.outcome import Key
+
+Wake = Callable[[Key], None]
+
+
+def register(registry: kopf.OperatorRegistry, wake: Wake) -> None:
+    """Every handler there is."""
+
+    @kopf.on.login(registry=registry)
+    def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**arguments)
+
+    @kopf.on.event(GROUP, VERSION, "backuppolicies", registry=registry)
+    async def policy_changed(name: str | None, namespace: str | None, **_: Any) -> None:
+        wake(Key(POLICY_KIND, namespace or "", name or ""))
+
+    @kopf.on.event(GROUP, VERSION, "restorerequests", registry=registry)
+    async def request_changed(name: str | None, namespace: str | None, **_: Any) -> None:
+        wake(Key(REQUEST_KIND, namespace or "", name or ""))
+
+    @kopf.on.event("batch", "v1", "cronjobs", registry=registry)
+    @kopf.on.event("batch", "v1", "jobs", registry=registry)
+    @kopf.on.event("", "v1", "pods", registry=registry)
+    async def work_changed(labels: Mapping[str, str], namespace: str | None, **_: Any) -> None:
+        if policy := labels.get(POLICY_LABEL):
+            wake(Key(POLICY_KIND, namespace or "", policy))
+        if request := labels.get(REQUEST_LABEL):
+            wake(Key(REQUEST_KIND, namespace or "", request))
+
+
+def configured() -> kopf.OperatorSettings:
+    """kopf's settings: only what carries our label, quiet, and without rights that a namespaced operator lacks."""
+    settings = kopf.OperatorSettings()
+    for resource in (("batch", "v1", "cronjobs"), ("batch", "v1", "jobs"), ("", "v1", "pods")):
+        settings.watching.label_selectors[resource] = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    return settings

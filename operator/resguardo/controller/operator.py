@@ -1,0 +1,131 @@
+"""The operator's process: watches, queue and reconciles, from its start to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import kopf
+
+from resguardo.api.names import POLICY_KIND, REQUEST_KIND
+from resguardo.controller.cluster import Cluster, ClusterError
+from resguardo.controller.effects import Refused, carry_out, write_status
+from resguardo.controller.handlers import configured, register
+from resguardo.controller.observation import observe_policy, observe_request
+from resguardo.controller.outcome import Key, Outcome, Refusal
+from resguardo.controller.queue import SETTLING, Next, WorkQueue
+from resguardo.controller.reconcile_policy import reconcile_policy
+from resguardo.controller.reconcile_request import reconcile_request
+from resguardo.controller.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WAIT_FOR_CLUSTER_SECONDS = 10
+LIVENESS_PORT = 8080
+
+
+def run_operator(namespaces: Sequence[str] | None, image: str, *, liveness_port: int = LIVENESS_PORT) -> None:
+    """Serve the namespaces, or all of them with None, until told to stop. `image` is that of the pods it makes.
+
+    Credentials come from the pod's service account, else from the kubeconfig. Raises ClusterError where the cluster's
+    identity may not be read.
+    """
+    kopf.configure(log_format=kopf.LogFormat.JSON)
+    asyncio.run(_serve(namespaces, image, liveness_port))
+
+
+async def _serve(namespaces: Sequence[str] | None, image: str, liveness_port: int) -> None:
+    cluster = Cluster.from_environment()
+    await _wait_until_served(cluster)
+    identity = await asyncio.to_thread(cluster.get, "Namespace", None, "kube-system")
+    if identity is None:
+        raise ClusterError(404, "there is no namespace kube-system, whose uid says which cluster this is")
+    controller = Controller(cluster, Settings(image=image, cluster_id=identity["metadata"]["uid"]))
+    registry = kopf.OperatorRegistry()
+    register(registry, controller.queue.wake)
+    log.info("serving %s", "all namespaces" if namespaces is None else ", ".join(namespaces))
+    queue = asyncio.create_task(controller.queue.run())
+    watches = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=configured(),
+            standalone=True,
+            clusterwide=namespaces is None,
+            namespaces=list(namespaces or ()),
+            liveness_endpoint=f"http://0.0.0.0:{liveness_port}/healthz",
+        )
+    )
+    # Whichever ends first ends the other: a queue without watches is deaf, watches without a queue do nothing.
+    await asyncio.wait([queue, watches], return_when=asyncio.FIRST_COMPLETED)
+    failed = next((task.exception() for task in (queue, watches) if task.done() and not task.cancelled()), None)
+    queue.cancel()
+    watches.cancel()
+    await asyncio.gather(queue, watches, return_exceptions=True)
+    if failed is not None:
+        raise failed
+
+
+async def _wait_until_served(cluster: Cluster) -> None:
+    while True:
+        try:
+            if await asyncio.to_thread(cluster.is_served):
+                return
+            log.warning("the API server does not know BackupPolicy and RestoreRequest yet: install the CRDs")
+        except ClusterError as error:
+            log.warning("%s", error)
+        await asyncio.sleep(WAIT_FOR_CLUSTER_SECONDS)
+
+
+@dataclass
+class Controller:
+    """One resource at a time: read, decide, act."""
+
+    cluster: Cluster
+    settings: Settings
+    queue: WorkQueue = field(init=False)
+    _refusals: dict[Key, Refusal] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.queue = WorkQueue(self._work)
+
+    async def _work(self, key: Key) -> Next:
+        return await asyncio.to_thread(self.reconcile, key)
+
+    def reconcile(self, key: Key) -> Next:
+        """Bring one resource forward by one step. Raises ClusterError or Refused, to be tried again later."""
+        resource = self.cluster.get(key.kind, key.namespace, key.name)
+        if resource is None:
+            self._refusals.pop(key, None)
+            return Next()
+        now = datetime.now(UTC)
+        # What was refused is tried again, and only then told anew: no stale word stays in status.
+        outcome = self._decide(key, resource, self._refusals.get(key), now)
+        try:
+            carry_out(self.cluster, resource, outcome, now)
+        except Refused as error:
+            self._refusals[key] = error.refusal
+            refused = self._decide(key, resource, error.refusal, now)
+            write_status(self.cluster, resource, refused, now)
+            raise
+        except ClusterError as error:
+            if error.is_conflict:
+                # Somebody wrote in between: the same again, with what is so now.
+                return Next(look_again_at=now + SETTLING)
+            if error.status == 404 and self.cluster.get(key.kind, key.namespace, key.name) is None:
+                return Next()
+            raise
+        if self._refusals.pop(key, None) is not None:
+            return Next(look_again_at=now + SETTLING)
+        return Next(outcome.look_again_at, outcome.waits_for)
+
+    def _decide(self, key: Key, resource: object, refusal: Refusal | None, now: datetime) -> Outcome:
+        if not isinstance(resource, dict):
+            raise TypeError(key)
+        if key.kind == POLICY_KIND:
+            return reconcile_policy(resource, observe_policy(self.cluster, resource, refusal), self.settings, now)
+        if key.kind == REQUEST_KIND:
+            return reconcile_request(resource, observe_request(self.cluster, resource, refusal), self.settings, now)
+        raise ValueError(key.kind)

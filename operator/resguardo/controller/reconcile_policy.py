@@ -1,0 +1,366 @@
+"""A BackupPolicy, what the cluster shows of it, and now: to the objects that are wanted, its status, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from resguardo.api.base import print_time, to_utc
+from resguardo.api.conditions import RECONCILING, STALLED, Condition, ConditionStatus, PolicyCondition, Reason
+from resguardo.api.documents import read_document
+from resguardo.api.durations import parse_duration
+from resguardo.api.errors import DocumentInvalid
+from resguardo.api.names import BACKUP_REQUESTED_ANNOTATION
+from resguardo.api.policy import BackupPolicy, BackupPolicyStatus
+from resguardo.api.report import Task
+from resguardo.api.schedule import next_time
+from resguardo.controller import acceptance
+from resguardo.controller.history import History, read_history
+from resguardo.controller.objects import (
+    HISTORY,
+    STARTING_DEADLINE,
+    build_check_job,
+    build_cron_job,
+    build_manual_job,
+    manual_job_name,
+)
+from resguardo.controller.outcome import REPORTED_REASONS, Notice, ObjectRef, Outcome, Refusal, earliest, read_status
+from resguardo.controller.ownership import Claim, claim_on, is_changed, is_edited
+from resguardo.controller.runs import Run, read_runs
+from resguardo.controller.settings import Settings
+from resguardo.rules.conditions import Verdict, find, merge
+from resguardo.rules.lateness import late_at
+
+Object = Mapping[str, Any]
+
+TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+
+#: A look shortly before the schedule's time finds a CronJob missing while it can still be made.
+LOOK_BEFORE = timedelta(minutes=2)
+#: How long the garbage collector may need for what a former policy of the name left.
+STALE_WAIT = timedelta(seconds=5)
+REQUEST_MAX = 64
+BACKUP_REQUESTED = "BackupRequested"
+BACKUP_REQUEST_INVALID = "BackupRequestInvalid"
+
+
+@dataclass(frozen=True)
+class PolicySeen:
+    """What the cluster shows of one policy."""
+
+    cron_job: Object | None = None
+    jobs: Sequence[Object] = ()
+    pods: Sequence[Object] = ()
+    #: By the uid of a pod that waits, or of a Job that has none.
+    events: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    refusal: Refusal | None = None
+
+
+def reconcile_policy(resource: Object, seen: PolicySeen, settings: Settings, now: datetime) -> Outcome:
+    """What is to be done for a policy, and what is so. The same input gives the same answer."""
+    if resource["metadata"].get("deletionTimestamp"):
+        return Outcome()
+    previous = read_status(BackupPolicyStatus, resource)
+    uid = resource["metadata"]["uid"]
+    runs = [run for run in read_runs(seen.jobs, seen.pods, seen.events, now) if _is_of(run, uid)]
+    try:
+        policy = read_document(dict(resource))
+    except DocumentInvalid as error:
+        return _invalid(resource, previous, runs, str(error), now)
+    if not isinstance(policy, BackupPolicy):
+        raise TypeError(f"{resource.get('kind')} is no BackupPolicy")
+    return _Reconcile(policy, previous, seen, runs, settings, now).outcome()
+
+
+@dataclass(frozen=True)
+class _Reconcile:
+    policy: BackupPolicy
+    previous: BackupPolicyStatus
+    seen: PolicySeen
+    runs: Sequence[Run]
+    settings: Settings
+    now: datetime
+
+    def outcome(self) -> Outcome:
+        policy, now = self.policy, self.now
+        checks = [run for run in self.runs if run.task == Task.CHECK]
+        history = read_history(policy, self.runs, self.previous)
+        check_verdict = acceptance.judge(
+            acceptance.latest_check(policy, checks),
+            find(self.previous.conditions, PolicyCondition.ACCEPTED),
+            generation=policy.metadata.generation,
+        )
+        cron_job = build_cron_job(
+            policy, self.settings, suspend=policy.spec.suspend or check_verdict.status is not TRUE
+        )
+        cron_claim = claim_on(self.seen.cron_job, cron_job) if self.seen.cron_job else None
+        accepted = self._obstacle(cron_claim, cron_job) or check_verdict
+        plan = acceptance.plan(policy, checks, check_verdict, lost_run=history.lost_run, now=now)
+        manual = self._manual(check_verdict)
+        next_at = self._next_backup_at(accepted)
+        backed_up, late_moment = self._backed_up(history, accepted)
+        conditions = self._conditions(accepted, backed_up)
+        status = BackupPolicyStatus(
+            observed_generation=policy.metadata.generation,
+            conditions=conditions,
+            last_backup=history.last_backup,
+            inventory=history.inventory,
+            last_run=history.last_run,
+            next_backup_at=next_at,
+            last_handled_backup_request=manual.handled,
+        )
+        new_check = [build_check_job(policy, self.settings, attempt=plan.attempt)] if plan.attempt else []
+        apply = [cron_job] if self._is_wanted(cron_claim, cron_job) else []
+        return Outcome(
+            apply=(*apply, *self._healed(checks)),
+            create=(*new_check, *manual.create),
+            delete=tuple(ObjectRef(run.name, run.uid) for run in (*plan.superseded, *self._old_manual_runs())),
+            notices=(*_transitions(self.previous, status), *manual.notices),
+            status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
+            look_again_at=earliest(
+                plan.look_again_at,
+                next_at - LOOK_BEFORE if next_at else None,
+                next_at,
+                late_moment,
+                now + STALE_WAIT if cron_claim is Claim.STALE else None,
+                *(run.look_again_at for run in self.runs),
+                after=now,
+            ),
+        )
+
+    # --- the objects
+
+    def _obstacle(self, claim: Claim | None, cron_job: Object) -> Verdict | None:
+        name = cron_job["metadata"]["name"]
+        if claim is Claim.TAKEN:
+            text = f"a CronJob {name} is there that is not this policy's; rename the policy or remove that CronJob"
+            return Verdict(FALSE, Reason.NAME_TAKEN, text)
+        if claim is Claim.NEWER:
+            text = f"CronJob {name} was written by a newer Resguardo than {self.settings.version}, which leaves it as it is"
+            return Verdict(FALSE, Reason.NEWER_OPERATOR, text)
+        if self.seen.refusal is not None:
+            return Verdict(FALSE, self.seen.refusal.reason, self.seen.refusal.message)
+        return None
+
+    def _is_wanted(self, claim: Claim | None, cron_job: Object) -> bool:
+        live = self.seen.cron_job
+        if live is None:
+            return True
+        return claim is Claim.OURS and (is_changed(live, cron_job) or is_edited(live, cron_job))
+
+    def _healed(self, checks: Sequence[Run]) -> list[Object]:
+        """The running check as it was made, where somebody edited it. What an older version made stays as it is."""
+        latest = acceptance.latest_check(self.policy, checks)
+        if latest is None or latest.has_ended:
+            return []
+        live = next(job for job in self.seen.jobs if job["metadata"]["uid"] == latest.uid)
+        wanted = build_check_job(self.policy, self.settings, attempt=acceptance.attempt_of(self.policy, latest))
+        is_healable = claim_on(live, wanted) is Claim.OURS and not is_changed(live, wanted)
+        return [wanted] if is_healable and is_edited(live, wanted) else []
+
+    def _old_manual_runs(self) -> list[Run]:
+        prefix = f"{self.policy.metadata.name}-manual-"
+        ended = [run for run in self.runs if run.name.startswith(prefix) and run.has_ended and not run.is_deleting]
+        return sorted(ended, key=lambda run: run.started_at, reverse=True)[HISTORY:]
+
+    def _manual(self, accepted: Verdict) -> _Manual:
+        """The backup that the annotation asks for: once for each value, and when the policy is accepted."""
+        handled = self.previous.last_handled_backup_request
+        value = self.policy.metadata.annotations.get(BACKUP_REQUESTED_ANNOTATION)
+        if not value or value[:REQUEST_MAX] == handled:
+            return _Manual(handled)
+        if not _is_instant(value):
+            message = f"{BACKUP_REQUESTED_ANNOTATION} must be a time such as 2026-11-23T14:00:00Z, not {value[:80]!r}"
+            notice = Notice((BACKUP_REQUESTED_ANNOTATION, value), BACKUP_REQUEST_INVALID, message, is_warning=True)
+            return _Manual(value[:REQUEST_MAX], notices=(notice,))
+        name = manual_job_name(self.policy, value)
+        if any(run.name == name for run in self.runs):
+            # Written down only now: a request whose Job could not be made must not count as carried out.
+            return _Manual(value)
+        is_busy = any(run.task == Task.BACKUP and not run.has_ended for run in self.runs)
+        if accepted.status is not TRUE or is_busy:
+            return _Manual(handled)
+        notice = Notice(
+            (BACKUP_REQUESTED_ANNOTATION, value), BACKUP_REQUESTED, f"backup {name} starts", is_warning=False
+        )
+        return _Manual(handled, (build_manual_job(self.policy, self.settings, requested_at=value),), (notice,))
+
+    # --- the status
+
+    def _next_backup_at(self, accepted: Verdict) -> datetime | None:
+        spec = self.policy.spec
+        if spec.suspend or accepted.status is not TRUE:
+            return None
+        return next_time(spec.schedule, spec.time_zone, self.now)
+
+    def _backed_up(self, history: History, accepted: Verdict) -> tuple[Verdict, datetime | None]:
+        verdict = self._waiting_run() or _newest_result(history)
+        spec = self.policy.spec
+        base = history.last_backup.started_at if history.last_backup else self._in_force_since(accepted)
+        if spec.suspend or base is None:
+            return verdict, None
+        moment = late_at(
+            spec.schedule,
+            spec.time_zone,
+            last_good_start=base,
+            starting_deadline=STARTING_DEADLINE,
+            timeout=parse_duration(spec.timeout),
+        )
+        if self.now < moment or verdict.status is FALSE:
+            return verdict, moment
+        asked_at = next_time(spec.schedule, spec.time_zone, base)
+        since = f"since the one of {print_time(base)}" if history.last_backup else "yet"
+        text = f"no good backup {since}; the schedule asked for one at {print_time(asked_at)}"
+        return Verdict(FALSE, Reason.LATE, text), moment
+
+    def _waiting_run(self) -> Verdict | None:
+        for run in self.runs:
+            if run.task == Task.BACKUP and run.waiting is not None:
+                status = FALSE if run.waiting.needs_person else UNKNOWN
+                return Verdict(status, run.waiting.reason, f"the backup {run.name} cannot start: {run.waiting.message}")
+        return None
+
+    def _in_force_since(self, accepted: Verdict) -> datetime | None:
+        if accepted.status is not TRUE:
+            return None
+        before = find(self.previous.conditions, PolicyCondition.ACCEPTED)
+        return before.last_transition_time if before is not None and before.status is TRUE else self.now
+
+    def _conditions(self, accepted: Verdict, backed_up: Verdict) -> list[Condition]:
+        ready = _ready(accepted, backed_up, suspended=self.policy.spec.suspend, next_at=self._next_backup_at(accepted))
+        return _all_conditions(
+            self.previous, ready, accepted, backed_up, generation=self.policy.metadata.generation, now=self.now
+        )
+
+
+@dataclass(frozen=True)
+class _Manual:
+    handled: str | None
+    create: tuple[Object, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+def _invalid(
+    resource: Object, previous: BackupPolicyStatus, runs: Sequence[Run], message: str, now: datetime
+) -> Outcome:
+    """A document that passed the API server's schema and not the models'. The CronJob stays as the former one made it."""
+    history = read_history(None, runs, previous)
+    generation = resource["metadata"].get("generation", 0)
+    accepted = Verdict(FALSE, DocumentInvalid.__name__, message)
+    backed_up = _newest_result(history)
+    ready = _ready(accepted, backed_up, suspended=False, next_at=None)
+    status = BackupPolicyStatus(
+        observed_generation=generation,
+        conditions=_all_conditions(previous, ready, accepted, backed_up, generation=generation, now=now),
+        last_backup=history.last_backup,
+        inventory=history.inventory,
+        last_run=history.last_run,
+        last_handled_backup_request=previous.last_handled_backup_request,
+    )
+    return Outcome(
+        notices=_transitions(previous, status),
+        status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
+        look_again_at=earliest(*(run.look_again_at for run in runs), after=now),
+    )
+
+
+def _newest_result(history: History) -> Verdict:
+    last_run, last_backup = history.last_run, history.last_backup
+    if last_run is None:
+        if last_backup is None:
+            return Verdict(UNKNOWN, Reason.NEVER_RUN, "no backup was made yet")
+        text = f"backup {last_backup.id} of {print_time(last_backup.started_at)} is the newest in the bucket"
+        return Verdict(TRUE, Reason.BACKUP_SUCCEEDED, text)
+    if last_run.succeeded is None:
+        return Verdict(UNKNOWN, Reason.REPORT_LOST, last_run.message)
+    if not last_run.succeeded:
+        return Verdict(FALSE, last_run.reason, last_run.message)
+    if last_backup is None:
+        text = f"{last_run.job_name} made a backup, but the bucket holds none any more"
+        return Verdict(FALSE, "BackupNotFound", text)
+    return Verdict(TRUE, Reason.BACKUP_SUCCEEDED, last_run.message)
+
+
+def _ready(accepted: Verdict, backed_up: Verdict, *, suspended: bool, next_at: datetime | None) -> Verdict:
+    """Whether the promise is being kept: no condition is False, and nothing that it needs is open."""
+    for verdict in (accepted, backed_up):
+        if verdict.status is FALSE:
+            return verdict
+    if suspended:
+        return Verdict(UNKNOWN, Reason.SUSPENDED, "spec.suspend is true: no backup is scheduled")
+    for verdict in (accepted, backed_up):
+        if verdict.status is UNKNOWN and verdict.reason != Reason.NEVER_RUN:
+            return verdict
+    text = "the policy is accepted and no backup is missing"
+    return Verdict(TRUE, Reason.PROMISE_KEPT, f"{text}; the next is at {print_time(next_at)}" if next_at else text)
+
+
+def _all_conditions(
+    previous: BackupPolicyStatus,
+    ready: Verdict,
+    accepted: Verdict,
+    backed_up: Verdict,
+    *,
+    generation: int,
+    now: datetime,
+) -> list[Condition]:
+    later = Verdict(UNKNOWN, Reason.NOT_ENFORCED, "this version of Resguardo does not do this yet")
+    is_open = accepted.status is UNKNOWN or (
+        accepted.status is FALSE and (REPORTED_REASONS.get(accepted.reason, False) or _is_waiting(accepted))
+    )
+    is_stuck = accepted.status is FALSE and not is_open
+    return merge(
+        previous.conditions,
+        {
+            PolicyCondition.READY: ready,
+            PolicyCondition.ACCEPTED: accepted,
+            PolicyCondition.BACKED_UP: backed_up,
+            PolicyCondition.RETAINED: later,
+            PolicyCondition.SIZE_NORMAL: later,
+            PolicyCondition.VERIFIED: later,
+            PolicyCondition.REPLICATED: later,
+            # kstatus: present only while they hold.
+            RECONCILING: Verdict(TRUE, accepted.reason, accepted.message) if is_open else None,
+            STALLED: Verdict(TRUE, accepted.reason, accepted.message) if is_stuck else None,
+        },
+        generation=generation,
+        now=now,
+    )
+
+
+def _is_waiting(accepted: Verdict) -> bool:
+    """Whether a pod waits: neither a pod's Report nor one of our own reasons."""
+    return accepted.reason not in REPORTED_REASONS and accepted.reason not in set(Reason)
+
+
+def _transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tuple[Notice, ...]:
+    """One Event for each verdict that changed, and for each run that ended."""
+    notices = []
+    for kind in (PolicyCondition.ACCEPTED, PolicyCondition.BACKED_UP):
+        before, after = find(previous.conditions, kind), find(status.conditions, kind)
+        if after is None or after.status is UNKNOWN:
+            continue
+        run = status.last_run.job_name if status.last_run and kind is PolicyCondition.BACKED_UP else ""
+        run_before = previous.last_run.job_name if previous.last_run and run else ""
+        if before is None or (before.status, before.reason, run_before) != (after.status, after.reason, run):
+            # Named after what it was before, which two operators at once read alike; "now" they do not.
+            since = print_time(before.last_transition_time) if before else ""
+            subject = (kind.value, since, after.status.value, after.reason, run, str(status.observed_generation))
+            notices.append(Notice(subject, after.reason, after.message, is_warning=after.status is FALSE))
+    return tuple(notices)
+
+
+def _is_of(run: Run, uid: str) -> bool:
+    return bool((run.policy.get("metadata") or {}).get("uid") == uid)
+
+
+def _is_instant(value: str) -> bool:
+    if len(value) > REQUEST_MAX:
+        return False
+    try:
+        to_utc(datetime.fromisoformat(value))
+    except ValueError:
+        return False
+    return True
