@@ -54,7 +54,8 @@ until_true() { # until_true SECONDS WHAT COMMAND...
 
 # --- Processes: known by pid and by the moment they began, so that a pid used anew is never taken for ours.
 
-began_at() { awk '{sub(/^.*\) /, ""); print $20}' "/proc/$1/stat" 2>/dev/null; }
+# Nothing for a process that has ended and that nobody has reaped yet (state Z).
+began_at() { awk '{sub(/^.*\) /, "")} $1 != "Z" && $1 != "X" {print $20}' "/proc/$1/stat" 2>/dev/null; }
 
 running() { # running NAME
   local pid began

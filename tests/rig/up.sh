@@ -136,7 +136,6 @@ state = "$RUN/containerd"
     conf_dir = "$STATE/cni"
 C
   start containerd containerd --config "$STATE/containerd.toml"
-  until_true 30 "containerd answers" ctr -a "$SOCKET" version
 }
 
 start_etcd() {
@@ -213,27 +212,46 @@ start_gateway() { # start_gateway NAME PORT FLAGS...
 start_s3() { start_gateway s3 $S3_PORT; }
 start_s3-tls() { start_gateway s3-tls $S3_TLS_PORT --cert "$STATE/pki/s3.crt" --key "$STATE/pki/s3.key"; }
 
-api_is_ready() { kubectl get --raw /readyz; }
-node_is_ready() { kubectl wait --for=condition=Ready node/node --timeout=1s; }
-s3_answers() { curl -s -o /dev/null "http://$NODE_IP:$S3_PORT/" && curl -s -o /dev/null --cacert "$STATE/pki/services-ca.crt" "https://$NODE_IP:$S3_TLS_PORT/"; }
+healthy() { # healthy NAME: it runs, and says that it is well
+  running "$1" || return 1
+  case $1 in
+    containerd) ctr -a "$SOCKET" version ;;
+    etcd) curl -fsm 3 http://127.0.0.1:2379/health ;;
+    apiserver) kubectl get --raw /readyz ;;
+    controller-manager) curl -fskm 3 https://127.0.0.1:10257/healthz ;;
+    scheduler) curl -fskm 3 https://127.0.0.1:10259/healthz ;;
+    kubelet) curl -fsm 3 http://127.0.0.1:10248/healthz && kubectl wait --for=condition=Ready node/node --timeout=1s ;;
+    proxy) curl -fsm 3 http://127.0.0.1:10256/healthz ;;
+    coredns) (exec 3<>/dev/tcp/$NODE_IP/53) ;;
+    s3) curl -sm 3 "http://$NODE_IP:$S3_PORT/" ;;
+    s3-tls) curl -sm 3 --cacert "$STATE/pki/services-ca.crt" "https://$NODE_IP:$S3_TLS_PORT/" ;;
+  esac
+} >/dev/null 2>&1
+
+running_or_started() { # running_or_started NAME
+  running "$1" && return
+  [ ! -f "$STATE/up" ] || say "  $1 is not running: starting it again"
+  "start_$1"
+}
+healthy_or_started() { healthy "$1" || { running_or_started "$1"; return 1; }; }
+
+until_healthy() { # until_healthy NAME: what died is started again; what hangs is stopped once and started again
+  until_true 60 "$1 is well" healthy_or_started "$1" && return
+  say "  $1 runs but is not well: stopping it and starting it again"
+  stop "$1"
+  until_true 90 "$1 is well" healthy_or_started "$1" || { tail -n 20 "$STATE/log/$1" >&2; fail "$1 does not get well; its log is $STATE/log/$1"; }
+}
 default_account_is_there() { kubectl get serviceaccount -n default default; }
 
-start_what_is_not_running() {
-  local name started=()
+start_servers() {
+  local name
   start_network
-  for name in "${SERVERS[@]}"; do
-    running "$name" && continue
-    started+=("$name")
-    [ -f "$STATE/log/$name" ] && [ -f "$STATE/up" ] && say "  $name is not running: starting it again"
-    "start_$name"
-    [ "$name" != apiserver ] || until_true 120 "the API server is ready" api_is_ready
-    [ "$name" != containerd ] || put_on_node localhost/pause:1
-  done
-  [ ${#started[@]} -eq 0 ] || say "started: ${started[*]}"
-  until_true 60 "the API server is ready" api_is_ready
-  until_true 60 "the node is ready" node_is_ready
+  for name in containerd etcd apiserver; do running_or_started $name; until_healthy $name; done
+  put_on_node localhost/pause:1
+  for name in "${SERVERS[@]}"; do running_or_started "$name"; done
+  for name in "${SERVERS[@]}"; do until_healthy "$name"; done
   until_true 30 "the default service account is there" default_account_is_there
-  until_true 30 "the S3 server answers" s3_answers
+  [ -f "$STATE/up" ] || say "Kubernetes and the S3 server are up"
 }
 
 # --- Images on the node
@@ -350,7 +368,7 @@ refuse_a_taken_port
 lay_out_state
 make_identities
 export KUBECONFIG=$STATE/kubeconfigs/admin
-start_what_is_not_running
+start_servers
 put_images_on_node
 start_databases
 write_env
