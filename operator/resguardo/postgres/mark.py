@@ -103,9 +103,13 @@ def parse_mark(line: str) -> Mark | None:
     if not isinstance(kept_as, str | None):
         return None
     return Mark(
-        MarkState(match["state"]),
-        *(_text(match[part]) for part in ("namespace", "name", "uid", "fingerprint", "backup_id")),
-        kept_as,
+        state=MarkState(match["state"]),
+        namespace=_text(match["namespace"]),
+        name=_text(match["name"]),
+        uid=_text(match["uid"]),
+        fingerprint=_text(match["fingerprint"]),
+        backup_id=_text(match["backup_id"]),
+        kept_as=kept_as,
     )
 
 
