@@ -36,7 +36,7 @@ def maintenance(server: Server, *, avoiding: str) -> Iterator[psycopg.Connection
 
 def alter_database(connection: psycopg.Connection[Any], database: str, change: str | sql.Composable) -> None:
     """ALTER DATABASE with the name quoted; `change` is SQL of this project's own."""
-    clause = sql.SQL(change) if isinstance(change, str) else change  # type: ignore[arg-type]
+    clause = sql.SQL(change) if isinstance(change, str) else change
     connection.execute(sql.SQL("ALTER DATABASE {} {}").format(sql.Identifier(database), clause))
 
 

@@ -184,6 +184,7 @@ _HOLDINGS = {
     "tables": ("pg_class", "o.relkind IN ('r', 'p', 'f')"),
     "views": ("pg_class", "o.relkind IN ('v', 'm')"),
     "sequences": ("pg_class", "o.relkind = 'S'"),
+    "composite types": ("pg_class", "o.relkind = 'c'"),
     "functions": ("pg_proc", "true"),
     "types": ("pg_type", "o.typtype IN ('d', 'e', 'r') OR o.typtype = 'b' AND o.typelem = 0"),
     "schemas": ("pg_namespace", "o.nspname !~ '^pg_(toast_)?temp_'"),
