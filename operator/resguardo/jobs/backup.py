@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,12 +25,12 @@ from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
 from resguardo.jobs.credentials import Credentials
 from resguardo.jobs.progress import Progress
 from resguardo.jobs.task import Deadline, Findings
-from resguardo.postgres.census import take_census
+from resguardo.postgres.census import census_beside
 from resguardo.postgres.connection import Server
 from resguardo.postgres.dump import dump, dump_globals, finish, tool_versions
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.postgres.run import Process
-from resguardo.postgres.snapshot import Snapshot, open_snapshot
+from resguardo.postgres.snapshot import open_snapshot
 from resguardo.rules.census_budget import census_budget, lock_timeout
 from resguardo.store.catalogue import (
     Attempt,
@@ -104,7 +103,6 @@ def _clean_up(store: Store, attempt: Attempt, error: BaseException) -> None:
 class _Made:
     objects: list[ObjectEntry]
     census: Census
-    snapshot: Snapshot
     tools: dict[str, str]
 
 
@@ -136,9 +134,8 @@ class _Contents:
             snapshot = stack.enter_context(
                 open_snapshot(server, database, lock_timeout=lock_timeout(timeout), deadline=self.deadline.at)
             )
-            pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="census"))
-            counting: Future[Census] = pool.submit(
-                take_census, server, database, snapshot, budget=census_budget(timeout), deadline=self.deadline.at
+            counting = stack.enter_context(
+                census_beside(server, database, snapshot, budget=census_budget(timeout), deadline=self.deadline.at)
             )
             self.progress.step(f"dumping {database} beside its census")
             dumping = dump(server, database, snapshot.id, lock_timeout=lock_timeout(timeout))
@@ -148,7 +145,7 @@ class _Contents:
             sealed_census = seal(
                 self.store, self.backup_id, census_key(), ObjectRole.CENSUS, iter([census.to_json().encode()])
             )
-            return _Made([dumped, globals_, sealed_census], census, snapshot, tool_versions())
+            return _Made([dumped, globals_, sealed_census], census, tool_versions())
 
     def _seal(self, process: Process, key: str, role: ObjectRole) -> ObjectEntry:
         with process:

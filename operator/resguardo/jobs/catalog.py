@@ -23,8 +23,12 @@ def to_document(entries: Sequence[CatalogueEntry]) -> dict[str, Any]:
     }
 
 
+MIN_WIDTH = 140
+
+
 def print_table(entries: Sequence[CatalogueEntry], console: Console) -> None:
-    """One line for each backup, the newest last, as `ls -t -r` would."""
+    """One line for each backup, the newest last. Like kubectl's, a line is never cut to fit a narrow terminal."""
+    console.width = max(console.width, MIN_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ["BACKUP", "STARTED", "TRIGGER", "DATABASE", "VERSION"]:
         table.add_column(heading, overflow="fold", no_wrap=heading != "DATABASE")
