@@ -62,9 +62,9 @@ class Cluster:
     def from_environment(cls) -> Cluster:
         """From the pod's service account, else from the kubeconfig of a person."""
         try:
-            kubernetes.config.load_incluster_config()
+            kubernetes.config.load_incluster_config()  # type: ignore[no-untyped-call]
         except kubernetes.config.ConfigException:
-            kubernetes.config.load_kube_config()
+            kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
         return cls(kubernetes.client.ApiClient())
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
@@ -141,7 +141,7 @@ class Cluster:
         )
         try:
             response = self._client.call_api(*request, _request_timeout=TIMEOUT)
-            payload = response.read()
+            payload = response.read()  # type: ignore[no-untyped-call]
         except ApiException as error:
             raise ClusterError(error.status or 0, _message(error.body or str(error))) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:

@@ -43,9 +43,9 @@ def carry_out(cluster: Cluster, resource: Object, outcome: Outcome, now: datetim
 def make_objects(cluster: Cluster, outcome: Outcome) -> None:
     """Apply and create."""
     for body in outcome.apply:
-        with_refusal(body, lambda body=body: cluster.apply(body))  # type: ignore[misc]
+        with_refusal(body, lambda body=body: cluster.apply(body))
     for body in outcome.create:
-        with_refusal(body, lambda body=body: _create(cluster, body))  # type: ignore[misc]
+        with_refusal(body, lambda body=body: _create(cluster, body))
 
 
 def write_status(cluster: Cluster, resource: Object, outcome: Outcome, now: datetime) -> None:
@@ -110,6 +110,9 @@ def _tell(cluster: Cluster, resource: Object, notice: Notice, now: datetime) -> 
     }
     try:
         cluster.create(body)
+        log.info(
+            "%s %s/%s: %s: %s", resource["kind"], metadata["namespace"], metadata["name"], notice.reason, notice.message
+        )
     except ClusterError as error:
         if error.is_refusal:
             # Telling is good to have; a status that cannot be written because of it is not.

@@ -34,6 +34,8 @@ def run_operator(namespaces: Sequence[str] | None, image: str, *, liveness_port:
     identity may not be read.
     """
     kopf.configure(log_format=kopf.LogFormat.JSON)
+    # A line for each watch event says nothing; what came of it, the controller tells.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     asyncio.run(_serve(namespaces, image, liveness_port))
 
 
