@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
-from resguardo.api.errors import DatabaseNotFound, PermissionDenied
+from resguardo.api.errors import DatabaseNotFound, DeadlineExceeded, PermissionDenied
 from resguardo.postgres.connection import Server
+from resguardo.postgres.run import seconds_until
 
 _DATABASES = ("postgres", "template1")
 
@@ -56,3 +58,53 @@ def read_comment(connection: psycopg.Connection[Any], database: str) -> str | No
         [database],
     ).fetchone()
     return row[0] if row else None
+
+
+@contextmanager
+def bounded(connection: psycopg.Connection[Any], deadline: datetime | float, doing: str) -> Iterator[None]:
+    """Let no statement of the block run past the deadline. Raises DeadlineExceeded, which says what was being done."""
+    late = DeadlineExceeded(f"the time allowed was over while {doing}")
+    left = seconds_until(deadline)
+    if left <= 0:
+        raise late
+    _set_statement_timeout(connection, left)
+    try:
+        yield
+    except errors.QueryCanceled:
+        if seconds_until(deadline) > 0:
+            raise  # somebody else's doing
+        raise late from None
+    finally:
+        if not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            _set_statement_timeout(connection, 0)
+
+
+def _set_statement_timeout(connection: psycopg.Connection[Any], seconds: float) -> None:
+    milliseconds = min(int(seconds * 1000) or (1 if seconds else 0), 2**31 - 1)
+    connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", [str(milliseconds)])
+
+
+def sessions_in(connection: psycopg.Connection[Any], database: str) -> list[tuple[int, str]]:
+    """Who is in a database: process ids, and each one's description for people. PostgreSQL's own workers come and go."""
+    rows = connection.execute(
+        """
+        SELECT pid, pg_catalog.concat('pid ', pid, ', role ', usename, ', application ', application_name,
+                                      ', from ', COALESCE(client_addr::text, 'a local socket'))
+        FROM pg_catalog.pg_stat_activity
+        WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid() AND usename IS NOT NULL AND leader_pid IS NULL
+        ORDER BY pid
+        """,
+        [database],
+    ).fetchall()
+    return [(pid, text) for pid, text in rows]
+
+
+def terminate_sessions(connection: psycopg.Connection[Any], database: str) -> list[str]:
+    """End everybody's session in a database, each by itself; gives those that this role may not end."""
+    refused = []
+    for pid, text in sessions_in(connection, database):
+        try:
+            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [pid])
+        except errors.InsufficientPrivilege:
+            refused.append(text)
+    return refused
