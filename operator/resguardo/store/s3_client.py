@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def make_client(
         ignore_configured_endpoint_urls=True,  # type: ignore[call-arg, unused-ignore] # the stubs lag behind
     )
     try:
-        return boto3.Session(botocore_session=_session()).client(
+        return _session().client(
             "s3",
             region_name=store.region,
             endpoint_url=store.endpoint,
@@ -87,14 +88,16 @@ def make_client(
         raise StoreError(f"no client can be made for bucket {store.bucket} at {endpoint_of(store)}: {error}") from None
 
 
-def _session() -> Session:
+@cache
+def _session() -> boto3.Session:
+    # One for all clients: it holds the parsed models of the API, which cost more than the rest together.
     session = Session()
     constants = {name: default for name, (_, _, default, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()}
     constants |= {"config_file": os.devnull, "credentials_file": os.devnull}
     session.register_component(
         "config_store", ConfigValueStore({name: ConstantProvider(value) for name, value in constants.items()})
     )
-    return session
+    return boto3.Session(botocore_session=session)
 
 
 def _authorities() -> str | bool:
