@@ -1,0 +1,208 @@
+"""Loads an archive into a database as it streams in, or turns it into SQL for psql.
+
+pg_restore reads its standard input, which cannot seek, so entries are loaded in the archive's order and by one process.
+
+A role that is no superuser may give a table to another role only where that one may CREATE in the table's schema
+(ALTER TABLE's manual page), but an archive's GRANTs come last. So for the time of loading, the owners get CREATE on every
+schema and on the database, which nobody else can connect to; afterwards that is taken back, and the archive's own
+privileges on schemas are set once more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from resguardo.api.errors import DeadlineExceeded, RestoreFailed
+from resguardo.postgres.connection import Server
+from resguardo.postgres.maintenance import bounded
+from resguardo.postgres.run import PIPE, Process, run, seconds_until, tool
+from resguardo.rules.restore_plan import RestorePlan
+
+log = structlog.get_logger()
+
+#: How much of pg_restore's last words a message carries.
+LAST_WORDS = 1500
+_READ_BYTES = 1024 * 1024
+
+
+def load(server: Server, database: str, chunks: Iterator[bytes], plan: RestorePlan, deadline: datetime | float) -> None:
+    """Load an archive into an empty database, then ANALYZE it.
+
+    Takes every chunk to the last, so that a source that verifies itself has done so. Raises RestoreFailed with the end of
+    what pg_restore said, DeadlineExceeded, and whatever the iterator raises; the database is then to be dropped.
+    """
+    with _owners_admitted(server, database, plan, deadline):
+        _load(server, database, chunks, plan, deadline)
+    analyze(server, database, deadline)
+
+
+def _load(
+    server: Server, database: str, chunks: Iterator[bytes], plan: RestorePlan, deadline: datetime | float
+) -> None:
+    argv = [
+        tool("pg_restore"),
+        "--format=custom",
+        f"--dbname={server.conninfo(database)}",
+        "--no-password",
+        "--exit-on-error",
+        "--no-tablespaces",
+    ]
+    if plan.without_owners:
+        argv += ["--no-owner", "--no-acl"]
+    if plan.kept is not None:
+        argv.append(f"--use-list={_write_list(server.folder, plan.kept)}")
+    finished = run(argv, environment=server.tool_environment, deadline=deadline, input=chunks)
+    if finished.exit_status != 0:
+        last_words = " ".join(finished.stderr_tail.strip()[-LAST_WORDS:].split()) or "nothing"
+        raise RestoreFailed(
+            f"pg_restore ended with exit status {finished.exit_status} while loading {plan.database}; "
+            f"what was there before is untouched. It said: {last_words}"
+        )
+    # pg_restore stops reading after the last entry it wants; the rest has to be seen to be known to be whole.
+    for _rest in chunks:
+        if seconds_until(deadline) <= 0:
+            raise DeadlineExceeded("the end of the dump was not read within the time allowed")
+    log.info("loaded", database=database)
+
+
+def _write_list(folder: Path, dump_ids: Sequence[int]) -> Path:
+    """The entries to load, for --use-list: a line for each, of which pg_restore reads the number before the semicolon."""
+    path = folder / "entries.list"
+    path.write_text("".join(f"{dump_id};\n" for dump_id in dump_ids))
+    return path
+
+
+@contextmanager
+def _owners_admitted(server: Server, database: str, plan: RestorePlan, deadline: datetime | float) -> Iterator[None]:
+    owners = plan.owners_to_admit
+    if not owners:
+        yield
+        return
+    with server.connect(database) as connection, server.translating(database):
+        _admit(connection, database, owners)
+    yield
+    with (
+        server.connect(database) as connection,
+        server.translating(database),
+        bounded(connection, deadline, f"setting the privileges of the schemas in {database}"),
+        connection.transaction(),
+    ):
+        _dismiss(connection, database, owners)
+        # pg_dump's statements name every object with its schema, but look operators and types up in pg_catalog alone.
+        for statements in plan.schema_privileges:
+            connection.execute(statements.encode())
+
+
+def _admit(connection: psycopg.Connection[Any], database: str, owners: Sequence[str]) -> None:
+    roles = _identifiers(owners)
+    with connection.transaction():
+        connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(database), roles))
+        connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(roles))
+        connection.execute(sql.SQL("ALTER DEFAULT PRIVILEGES GRANT CREATE ON SCHEMAS TO {}").format(roles))
+
+
+def _dismiss(connection: psycopg.Connection[Any], database: str, owners: Sequence[str]) -> None:
+    roles = _identifiers(owners)
+    connection.execute(sql.SQL("REVOKE CREATE ON DATABASE {} FROM {}").format(sql.Identifier(database), roles))
+    connection.execute(sql.SQL("ALTER DEFAULT PRIVILEGES REVOKE CREATE ON SCHEMAS FROM {}").format(roles))
+    schemas = connection.execute(
+        "SELECT n.nspname, pg_catalog.pg_get_userbyid(n.nspowner) FROM pg_catalog.pg_namespace n"
+        " WHERE n.nspacl IS NOT NULL AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    ).fetchall()
+    for schema, owner in schemas:
+        # An owner's own CREATE is no grant of anybody's.
+        if others := [name for name in owners if name != owner]:
+            connection.execute(
+                sql.SQL("REVOKE CREATE ON SCHEMA {} FROM {}").format(sql.Identifier(schema), _identifiers(others))
+            )
+
+
+def _identifiers(names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+def analyze(server: Server, database: str, deadline: datetime | float) -> None:
+    """Collect statistics for the planner, as a dump holds none; a restored database is slow without."""
+    with (
+        server.connect(database) as connection,
+        server.translating(database),
+        bounded(connection, deadline, f"analyzing database {database}"),
+    ):
+        connection.execute("ANALYZE")
+
+
+def to_sql(
+    chunks: Iterator[bytes],
+    output: IO[bytes],
+    *,
+    deadline: datetime | float,
+    scratch: Path,
+    kept: Sequence[int] | None = None,
+    without_owners: bool = False,
+) -> None:
+    """Write an archive as plain SQL that psql runs. No server is needed.
+
+    Raises RestoreFailed, DeadlineExceeded, BrokenPipeError where the output's reader is gone, and whatever the iterator
+    raises. What was written before an error is not whole: it ends without pg_dump's last line.
+    """
+    argv = [tool("pg_restore"), "--format=custom", "--file=-"]
+    if without_owners:
+        argv += ["--no-owner", "--no-acl"]
+    if kept is not None:
+        argv.append(f"--use-list={_write_list(scratch, kept)}")
+    with Process.start(argv, environment={}, stdin=PIPE) as process:
+        feeder = _Feeder(process, chunks)
+        alarm = threading.Timer(seconds_until(deadline), process.kill)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            while piece := process.stdout.read1(_READ_BYTES):  # type: ignore[attr-defined]
+                output.write(piece)
+            output.flush()
+        except ValueError:
+            pass  # the stream was closed by kill(): the deadline, or the feeder's error, is told below
+        finally:
+            alarm.cancel()
+        feeder.join()
+        status = process.wait(deadline)
+    if seconds_until(deadline) <= 0:
+        raise process.late()
+    if status != 0:
+        raise RestoreFailed(
+            f"pg_restore ended with exit status {status}: {' '.join(process.stderr_tail[-LAST_WORDS:].split())}"
+        )
+
+
+class _Feeder:
+    """A thread that writes a program's stdin while somebody else reads its stdout; its error is raised by join()."""
+
+    def __init__(self, process: Process, chunks: Iterator[bytes]) -> None:
+        self._process = process
+        self._chunks = chunks
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._feed, name=f"stdin of {process.name}", daemon=True)
+        self._thread.start()
+
+    def _feed(self) -> None:
+        try:
+            self._process.feed(self._chunks)
+            for _rest in self._chunks:
+                pass
+        except BaseException as error:  # noqa: BLE001 - raised again by join()
+            self._error = error
+            # Half an archive must not look like a whole one.
+            self._process.kill()
+
+    def join(self) -> None:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,154 @@
+"""Gives a restored database what its dump does not hold: owner, privileges, limits, settings, comment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+
+from resguardo.api.census import DatabaseProperties, DatabaseSetting
+from resguardo.api.request import Ownership
+from resguardo.postgres.aclitem import (
+    DEFAULT_FOR_PUBLIC,
+    AclItem,
+    grants_on_database,
+    in_order_of_granting,
+    parse_acl_item,
+)
+from resguardo.postgres.connection import Server
+from resguardo.postgres.maintenance import alter_database, bounded, comment_on_database, maintenance
+from resguardo.postgres.mark import Mark, with_marks
+
+
+def apply_properties(
+    server: Server,
+    name: str,
+    properties: DatabaseProperties,
+    mark: Mark,
+    *,
+    ownership: Ownership,
+    target: str,
+    deadline: datetime | float,
+) -> list[str]:
+    """Give a loaded database the original's owner, privileges, limits, settings and comment; say what could not be given.
+
+    Comes after everything that needs a session in the database: the connection limit may be 0, and a setting may make it
+    read-only. With Ownership.ROLE the owner stays, and of the privileges only PUBLIC's are set. May be called again.
+    """
+    omitted: list[str] = []
+    with (
+        maintenance(server, avoiding=target) as connection,
+        bounded(connection, deadline, f"setting the properties of database {name}"),
+    ):
+        if ownership is Ownership.ORIGINAL:
+            alter_database(connection, name, sql.SQL("OWNER TO {}").format(sql.Identifier(properties.owner)))
+        omitted += _set_privileges(connection, name, properties, ownership)
+        for setting in properties.settings:
+            omitted += _set_setting(connection, name, setting)
+        alter_database(
+            connection, name, sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(properties.connection_limit))
+        )
+        alter_database(connection, name, "IS_TEMPLATE true" if properties.is_template else "IS_TEMPLATE false")
+        comment_on_database(connection, name, with_marks(properties.comment, [mark]))
+    return omitted
+
+
+def _set_privileges(
+    connection: psycopg.Connection[Any], name: str, properties: DatabaseProperties, ownership: Ownership
+) -> list[str]:
+    row = connection.execute(
+        "SELECT pg_catalog.pg_get_userbyid(d.datdba), d.datacl::text[] FROM pg_catalog.pg_database d WHERE d.datname = %s",
+        [name],
+    ).fetchone()
+    owner, present = row or (properties.owner, None)
+    wanted = wanted_privileges(properties, ownership, owner=owner)
+    database = sql.Identifier(name)
+    omitted: list[str] = []
+    with connection.transaction():
+        present_items = [parse_acl_item(text) for text in present or []]
+        for grantee in dict.fromkeys(["", *(item.grantee for item in present_items if item.grantee != owner)]):
+            who = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {} CASCADE").format(database, who))
+        if not any(item.grantee == owner for item in wanted):
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(database, sql.Identifier(owner)))
+        for item in in_order_of_granting(wanted, owner):
+            try:
+                with connection.transaction():
+                    if item.grantor != owner:
+                        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(item.grantor)))
+                    for grant in grants_on_database(item, name):
+                        connection.execute(grant)
+                    connection.execute("RESET ROLE")
+            except (errors.InsufficientPrivilege, errors.UndefinedObject) as error:
+                omitted.append(f"privileges {item} on the database: {_said(error)}")
+    return omitted
+
+
+def wanted_privileges(properties: DatabaseProperties, ownership: Ownership, *, owner: str) -> list[AclItem]:
+    """What is to be granted on the database. With Ownership.ROLE: the owner everything, PUBLIC no more than in the original."""
+    whole = AclItem(owner, (("C", False), ("T", False), ("c", False)), owner)
+    if properties.acl is None:
+        public = AclItem("", tuple((letter, False) for letter in DEFAULT_FOR_PUBLIC), owner)
+        return [public, whole]
+    items = [parse_acl_item(text) for text in properties.acl]
+    if ownership is Ownership.ORIGINAL:
+        return items
+    return [whole, *(AclItem("", item.privileges, owner) for item in items if not item.grantee)]
+
+
+def _set_setting(connection: psycopg.Connection[Any], database: str, setting: DatabaseSetting) -> Iterator[str]:
+    assignment = sql.SQL("SET {} TO {}").format(
+        sql.Identifier(setting.name), setting_value(setting.name, setting.value)
+    )
+    where = sql.SQL("DATABASE {}").format(sql.Identifier(database))
+    if setting.role is not None:
+        where = sql.SQL("ROLE {} IN {}").format(sql.Identifier(setting.role), where)
+    try:
+        connection.execute(sql.SQL("ALTER {} {}").format(where, assignment))
+    except psycopg.DatabaseError as error:
+        if connection.closed or isinstance(error, errors.QueryCanceled):
+            raise
+        whose = "" if setting.role is None else f" of role {setting.role}"
+        yield f"setting {setting.name}{whose}: {_said(error)}"
+
+
+#: Settings whose value is a list of names, each quoted by itself (GUC_LIST_QUOTE; src/bin/pg_dump/dumputils.c,
+#: variable_is_guc_list_quote). One string for all of them would be one name with commas in it.
+_LISTS_OF_NAMES = frozenset(
+    {
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
+
+
+def setting_value(name: str, value: str) -> sql.Composable:
+    """What stands after `SET name TO`, so that the catalog holds `value` again."""
+    if name.lower() not in _LISTS_OF_NAMES:
+        return sql.Literal(value)
+    names = split_names(value) or [""]
+    return sql.SQL(", ").join(sql.Literal(item) for item in names)
+
+
+def split_names(value: str) -> list[str]:
+    """The names in a list as the catalog holds it (SplitGUCList, src/bin/pg_dump/dumputils.c).
+
+    >>> split_names('"$user", public, "a, ""b"')
+    ['$user', 'public', 'a, "b']
+    """
+    return [
+        found[1:-1].replace('""', '"') if found.startswith('"') else found
+        for found in re.findall(r'"(?:[^"]|"")*"|[^",\s](?:[^,]*[^,\s])?', value)
+    ]
+
+
+def _said(error: psycopg.Error) -> str:
+    return " ".join((error.diag.message_primary or str(error)).split())
