@@ -320,7 +320,6 @@ class TestTls:
         error = refusal(login, tmp_path)
         assert isinstance(error, TlsFailed)
         assert "another host's" in str(error)
-        Server(replace(login, ssl_mode=SslMode.VERIFY_CA), tmp_path)
         with Server(replace(login, ssl_mode=SslMode.VERIFY_CA), tmp_path) as server:
             server.connect("postgres").close()
 
@@ -344,11 +343,9 @@ class TestTls:
     def test_a_client_certificate_whatever_the_mode_of_its_mounted_key(
         self, postgres_server: PostgresServer, tmp_path: Path, mode: int
     ) -> None:
-        with postgres_server.connect() as connection:
-            connection.execute(
-                "DO $$ BEGIN CREATE ROLE certified LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
-            )
-            connection.execute("SELECT 1")
+        postgres_server.execute(
+            "DO $$ BEGIN CREATE ROLE certified LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+        )
         if not postgres_server.query("SELECT 1 FROM pg_database WHERE datname = 'certified'"):
             postgres_server.execute("CREATE DATABASE certified")
         mounted = tmp_path / "tls.key"

@@ -73,6 +73,8 @@ class Census(Exchanged):
     database: DatabaseProperties
     roles: list[Role]
     extensions: list[Extension]
+    #: Tablespaces into which objects were put by name, the database's own aside.
+    tablespaces: list[str] = []
     schema_fingerprint: str
     tables: list[TableRows]
     large_objects: int | None

@@ -74,10 +74,12 @@ def finish(process: Process, deadline: datetime | float) -> None:
 
 
 def _kind_of(words: str) -> type[PostgresError]:
-    if re.search(r"lock timeout|could not obtain lock", words):
-        return LockTimeout
     if "permission denied" in words:
         return PermissionDenied
+    # pg_dump turns --lock-wait-timeout into a statement_timeout for its LOCK TABLE. Behind the snapshot's own locks it waits
+    # only when somebody else, with an ALTER TABLE or the like, has come to stand between.
+    if re.search(r"timeout|could not obtain lock", words) and "LOCK TABLE" in words:
+        return LockTimeout
     return DumpFailed
 
 

@@ -29,6 +29,7 @@ from resguardo.postgres.tables import Table, list_tables
 log = structlog.get_logger()
 
 ATTEMPTS = 8
+PAUSE_MAX_SECONDS = 3.0
 #: Names in one LOCK statement: few enough to fail early where one has vanished, many enough to save round trips.
 LOCK_BATCH = 500
 #: How many names a message holds.
@@ -82,7 +83,7 @@ class Snapshot:
 
 @contextmanager
 def open_snapshot(
-    server: Server, database: str, *, lock_timeout: timedelta, deadline: datetime | float
+    server: Server, database: str, *, lock_timeout: timedelta, deadline: datetime | float, attempts: int = ATTEMPTS
 ) -> Iterator[Snapshot]:
     """Lock every table that a dump reads, then take a snapshot and export it; both end with the context.
 
@@ -94,7 +95,9 @@ def open_snapshot(
         try:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            snapshot = _take(connection, f"database {database} on {server.login.host}", lock_timeout, deadline)
+            snapshot = _take(
+                connection, f"database {database} on {server.login.host}", lock_timeout, deadline, attempts
+            )
         except BaseException:
             connection.close()
             raise
@@ -107,13 +110,13 @@ def open_snapshot(
 
 
 def _take(
-    connection: psycopg.Connection[Any], place: str, lock_timeout: timedelta, deadline: datetime | float
+    connection: psycopg.Connection[Any], place: str, lock_timeout: timedelta, deadline: datetime | float, attempts: int
 ) -> Snapshot:
     changes: list[str] = []
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         if attempt:
             log.info("tables changed while they were locked; trying again", changes=_some(changes))
-            time.sleep(min(random.uniform(0.05, 0.3) * 2**attempt, seconds_until(deadline)))  # noqa: S311 - jitter
+            time.sleep(min(random.uniform(0.05, 0.3) * 2**attempt, PAUSE_MAX_SECONDS, seconds_until(deadline)))  # noqa: S311 - jitter
         listed = list_tables(connection)
         connection.rollback()  # the next statement is the first of a new transaction, which has no snapshot yet
         try:
@@ -136,7 +139,7 @@ def _take(
             return snapshot
         connection.rollback()
     raise SchemaChanging(
-        f"{place}: tables kept changing while they were locked, {ATTEMPTS} times in a row: {_some(changes)}. "
+        f"{place}: tables kept changing while they were locked, {attempts} times in a row: {_some(changes)}. "
         "Back up at a time when nothing creates, drops, truncates or rewrites tables all the time"
     )
 
