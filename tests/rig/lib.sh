@@ -20,7 +20,7 @@ key_of() { # key_of WORDS... -- FILES...
   local words=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do words+=("$1"); shift; done
   [ $# -eq 0 ] || shift
-  { printf '%s\n' "${words[@]}"; (cd "$ROOT" && [ $# -eq 0 ] || sha256sum -- "$@"); } | sha256sum | cut -c1-12
+  { printf '%s\n' "${words[@]}"; if [ $# -gt 0 ]; then (cd "$ROOT" && sha256sum -- "$@"); fi; } | sha256sum | cut -c1-12
 }
 
 # Runs a command that says nothing for long: its output goes to a log, and a line every 15 s says that it still runs.

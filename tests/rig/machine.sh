@@ -31,11 +31,12 @@ packages_for() {
   esac
 }
 
-missing() { # missing PACKAGE...: those that are not installed
-  local package
+missing() { # missing PACKAGE...: those that are not installed, on one line
+  local package list=""
   for package; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || list+=" $package"
   done
+  echo "${list# }"
 }
 
 # Debian starts what it installs; the rig starts its own. A policy-rc.d that says no, unless the machine has one.
@@ -53,12 +54,12 @@ packages() {
   # shellcheck disable=SC2046  # words, on purpose
   wanted=$(missing $(packages_for "$1"))
   [ -n "$wanted" ] || return 0
-  [ "$(id -u)" -eq 0 ] || fail "these Debian packages are missing, and installing them needs root: $(echo $wanted)"
+  [ "$(id -u)" -eq 0 ] || fail "these Debian packages are missing, and installing them needs root: $wanted"
   exec 7>/run/resguardo-apt.lock; flock 7
   # shellcheck disable=SC2046
   wanted=$(missing $(packages_for "$1")); [ -n "$wanted" ] || return 0
   # shellcheck disable=SC2086
-  patiently "installing Debian packages: $(echo $wanted)" "$STATE/log/apt" install_packages $wanted
+  patiently "installing Debian packages: $wanted" "$STATE/log/apt" install_packages $wanted
 }
 
 # One package with the hashes that the lock file has for it.

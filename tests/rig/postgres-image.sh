@@ -9,6 +9,7 @@ trap 'umount -l "$TREE/proc" "$TREE/sys" 2>/dev/null || true; rm -rf "$TREE"' EX
 # The mirrors are the machine's own: "URI release components", one line each.
 mirrors() {
   [ -n "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || apt-get update -q >&2
+  # shellcheck disable=SC2016  # the fields are apt's
   apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
     sort -u | grep -E ' bookworm(-updates|-security)? ' | awk '{c[$1" "$2] = c[$1" "$2]" "$3} END {for (k in c) print k c[k]}'
 }
@@ -17,7 +18,7 @@ main_mirror=$(awk '$2 == "bookworm" {print $1; exit}' <<<"$sources")
 [ -n "$main_mirror" ] || { echo "apt's sources name no mirror of Debian bookworm" >&2; exit 1; }
 
 debootstrap --variant=minbase bookworm "$TREE" "$main_mirror"
-sed 's/^/deb /' <<<"$sources" >"$TREE/etc/apt/sources.list"
+while read -r line; do echo "deb $line"; done <<<"$sources" >"$TREE/etc/apt/sources.list"
 # A machine behind a proxy, or with mirrors that are dated, says so in its own apt settings.
 apt-config dump | grep -E '^Acquire::(http|https|Check)[^ ]* "[^"]' >"$TREE/etc/apt/apt.conf.d/90machine" || true
 cp /etc/resolv.conf "$TREE/etc/resolv.conf"

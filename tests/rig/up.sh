@@ -5,6 +5,8 @@
 set -euo pipefail
 # shellcheck source=tests/rig/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/rig/services.sh
+. "$RIG_DIR/services.sh"
 
 SERVERS=(containerd etcd apiserver controller-manager scheduler kubelet proxy coredns s3 s3-tls)
 API=https://127.0.0.1:6443
@@ -54,20 +56,8 @@ refuse_a_taken_port() {
     fail "port 6443 is taken, and not by this rig: another Kubernetes runs on this machine. Stop it, or use it: make demo CLUSTER=current"
 }
 
-# --- Certificates, passwords, kubeconfigs
+# --- Certificates and kubeconfigs
 
-authority() { # authority NAME SUBJECT
-  [ -f "$STATE/pki/$1.crt" ] || openssl req -x509 -newkey rsa:2048 -nodes -keyout "$STATE/pki/$1.key" -out "$STATE/pki/$1.crt" \
-    -subj "$2" -days 365 -addext 'keyUsage=critical,keyCertSign,cRLSign' 2>/dev/null
-}
-certificate() { # certificate AUTHORITY NAME SUBJECT EXTENSIONS
-  local p=$STATE/pki/$2
-  [ ! -f "$p.crt" ] || return 0
-  openssl req -newkey rsa:2048 -nodes -keyout "$p.key" -out "$p.csr" -subj "$3" 2>/dev/null
-  openssl x509 -req -in "$p.csr" -CA "$STATE/pki/$1.crt" -CAkey "$STATE/pki/$1.key" -CAcreateserial -days 365 \
-    -out "$p.crt.new" -extfile <(printf '%b' "$4") 2>/dev/null
-  mv "$p.crt.new" "$p.crt"
-}
 kubeconfig() { # kubeconfig NAME: for the client certificate of that name
   local file=$STATE/kubeconfigs/$1 p=$STATE/pki
   [ ! -f "$file" ] || return 0
@@ -78,28 +68,18 @@ kubeconfig() { # kubeconfig NAME: for the client certificate of that name
   $k use-context resguardo-rig
   mv "$file.new" "$file"
 } >/dev/null
-password() { # password NAME: random, made once
-  local file=$STATE/pki/$1.password
-  [ -s "$file" ] || openssl rand -hex 12 >"$file"
-  cat "$file"
-}
-
 make_identities() {
-  local server=subjectAltName=DNS: c name
+  local c name
   [ -f "$STATE/pki/sa.key" ] || openssl genrsa -out "$STATE/pki/sa.key" 2048 2>/dev/null
   authority ca /CN=resguardo-rig
-  certificate ca apiserver /CN=kube-apiserver "${server}kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost,IP:127.0.0.1,IP:10.96.0.1,IP:$NODE_IP"
-  certificate ca kubelet /O=system:nodes/CN=system:node:node "extendedKeyUsage=clientAuth,serverAuth\n${server}node,IP:$NODE_IP"
+  certificate ca apiserver /CN=kube-apiserver "subjectAltName=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost,IP:127.0.0.1,IP:10.96.0.1,IP:$NODE_IP"
+  certificate ca kubelet /O=system:nodes/CN=system:node:node "extendedKeyUsage=clientAuth,serverAuth\nsubjectAltName=DNS:node,IP:$NODE_IP"
   for c in "admin /O=system:masters/CN=admin" "controller-manager /CN=system:kube-controller-manager" \
     "scheduler /CN=system:kube-scheduler" "proxy /CN=system:kube-proxy"; do
     certificate ca "${c% *}" "${c#* }" extendedKeyUsage=clientAuth
   done
   for name in admin kubelet controller-manager scheduler proxy; do kubeconfig $name; done
-  # The servers that backups speak to have an authority of their own, as they would elsewhere.
-  authority services-ca /CN=resguardo-rig-services
-  certificate services-ca s3 /CN=s3 "${server}localhost,IP:$NODE_IP,IP:127.0.0.1"
-  certificate services-ca db-prod /CN=db-prod "${server}db-prod,DNS:db-prod.rig,DNS:db-prod.rig.svc,DNS:db-prod.rig.svc.cluster.local,IP:$PROD_IP"
-  certificate services-ca db-homolog /CN=db-homolog "${server}db-homolog,DNS:db-homolog.rig,DNS:db-homolog.rig.svc,DNS:db-homolog.rig.svc.cluster.local,IP:$HOMOLOG_IP"
+  make_service_identities "IP:$NODE_IP" "IP:$PROD_IP" "IP:$HOMOLOG_IP"
 }
 
 # --- The servers
@@ -299,7 +279,7 @@ make_pause_image() { # one static program over an empty root
 put_images_on_node() {
   POSTGRES_IMAGE=$("$RIG_DIR/image.sh" postgres)
   put_on_node "$POSTGRES_IMAGE"
-  [ -n "${RIG_WITHOUT_IMAGE:-}" ] || put_project_image_on_node
+  put_project_image_on_node
 }
 put_project_image_on_node() {
   IMAGE=$("$RIG_DIR/image.sh")
@@ -310,53 +290,27 @@ put_project_image_on_node() {
 
 # --- The databases
 
-apply_servers() {
-  local name
-  sed "s#@IMAGE@#$POSTGRES_IMAGE#" "$RIG_DIR/manifests/rig.yaml" | kubectl apply -f - >/dev/null
-  for name in db-prod db-homolog; do
-    kubectl -n rig create secret generic $name --from-literal=username=postgres --from-literal=password="$(password $name)" --dry-run=client -o yaml
-    echo ---
-    kubectl -n rig create secret tls $name-tls --cert="$STATE/pki/$name.crt" --key="$STATE/pki/$name.key" --dry-run=client -o yaml
-    echo ---
-  done | kubectl apply -f - >/dev/null
-  kubectl -n rig create configmap services-ca --from-file=ca.crt="$STATE/pki/services-ca.crt" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-}
 database_answers() { PGPASSWORD=$(password "$1") PGCONNECT_TIMEOUT=2 psql -qXtA -h "$2" -U postgres -c 'select 1' postgres; }
 
 start_databases() {
-  apply_servers
+  apply_databases "$POSTGRES_IMAGE"
   until_true 120 "db-prod answers" database_answers db-prod $PROD_IP
   until_true 120 "db-homolog answers" database_answers db-homolog $HOMOLOG_IP
 }
 
 # --- What the tests read
 
-write_env() {
-  cat >"$STATE/env.new" <<E
+write_rig_env() {
+  write_env "$STATE/env" "http://$NODE_IP:$S3_PORT" "https://$NODE_IP:$S3_TLS_PORT" $PROD_IP:5432 $HOMOLOG_IP:5432 \
+    "http://$NODE_IP:$S3_PORT" "https://$NODE_IP:$S3_TLS_PORT" <<E
 # Written by tests/rig/up.sh; source it.
 export KUBECONFIG='$STATE/kubeconfigs/admin'
 export PATH='$STATE/bin':\$PATH
 export RIG_CONTEXT='resguardo-rig'
-export RIG_IMAGE='${IMAGE:-}'
+export RIG_IMAGE='$IMAGE'
 export RIG_POSTGRES_IMAGE='$POSTGRES_IMAGE'
 export RIG_VERSITYGW='$VERSITYGW'
-# From this machine
-export RIG_S3_ENDPOINT='http://$NODE_IP:$S3_PORT'
-export RIG_S3_TLS_ENDPOINT='https://$NODE_IP:$S3_TLS_PORT'
-export RIG_S3_CA='$STATE/pki/services-ca.crt'
-export RIG_S3_REGION='us-east-1'
-export RIG_S3_ACCESS_KEY='rig-root'
-export RIG_S3_SECRET_KEY='$(password s3)'
-export RIG_PG_CA='$STATE/pki/services-ca.crt'
-export RIG_PROD_DSN='postgresql://postgres:$(password db-prod)@$PROD_IP:5432/postgres'
-export RIG_HOMOLOG_DSN='postgresql://postgres:$(password db-homolog)@$HOMOLOG_IP:5432/postgres'
-# From pods
-export RIG_POD_S3_ENDPOINT='http://$NODE_IP:$S3_PORT'
-export RIG_POD_S3_TLS_ENDPOINT='https://$NODE_IP:$S3_TLS_PORT'
-export RIG_POD_PROD_HOST='db-prod.rig.svc'
-export RIG_POD_HOMOLOG_HOST='db-homolog.rig.svc'
 E
-  mv "$STATE/env.new" "$STATE/env"
 }
 
 "$RIG_DIR/machine.sh" check
@@ -371,6 +325,6 @@ export KUBECONFIG=$STATE/kubeconfigs/admin
 start_servers
 put_images_on_node
 start_databases
-write_env
+write_rig_env
 touch "$STATE/up"
 say "the cluster is up: Kubernetes, S3, db-prod and db-homolog. To use it:  . .rig/env"
