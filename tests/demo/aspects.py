@@ -26,12 +26,14 @@ def _privileges(catalog: str, name: str, acl: str, default: str) -> str:
 
 #: Of the server rather than the database, so that a dump holds none of it.
 DATABASE_ASPECTS = {
-    "database": """
+    # A restore adds one line of its own to the database's comment (resguardo/postgres/mark.py): so much may differ.
+    "database": r"""
       SELECT property, value FROM pg_database AS d, LATERAL (VALUES
         ('owner', datdba::regrole::text), ('encoding', pg_encoding_to_char(encoding)), ('collation', datcollate),
         ('character type', datctype), ('locale provider', datlocprovider::text), ('ICU locale', daticulocale),
         ('connection limit', datconnlimit::text), ('allows connections', datallowconn::text),
-        ('is a template', datistemplate::text), ('comment', shobj_description(d.oid, 'pg_database'))) AS p (property, value)
+        ('is a template', datistemplate::text), ('comment', nullif(regexp_replace(shobj_description(d.oid, 'pg_database'), '(^|\n)Restored by Resguardo: request [^\n]*$', ''), '')))
+        AS p (property, value)
       WHERE datname = current_database()""",
     "database privilege": _privileges("pg_database", "'database'", "datacl", "acldefault('d', datdba)")
     + " WHERE datname = current_database()",

@@ -1,0 +1,81 @@
+"""Run the comparisons and print them; `--write` also puts them into docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.machine import facts
+from bench.measure import Run
+from bench.report import Comparison, render
+from bench.servers import servers
+from bench.sides import Bench, missing_tools
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+
+def main() -> int:
+    """The exit status: 0 when everything ran; the aims are for people to look at."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=2048, help="about how large the database is (default: 2048)")
+    parser.add_argument("--rounds", type=int, default=3, help="backups of each side (default: 3)")
+    parser.add_argument("--restores", type=int, default=1, help="restores of each side (default: 1)")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    arguments = parser.parse_args()
+    if missing := missing_tools():
+        print(f"bench: not here: {', '.join(missing)} (Debian packages of the same names)", file=sys.stderr)
+        return 2
+    began = facts()
+    with tempfile.TemporaryDirectory(prefix="resguardo-bench-") as folder, servers(Path(folder)) as (postgres, s3):
+        bench = Bench(postgres, s3, Path(folder))
+        with _told(f"filling a database of about {arguments.megabytes} MB"):
+            size = bench.prepare(arguments.megabytes)
+        backups, raw_backups = _in_turns(arguments.rounds, bench.resguardo_backup, bench.raw_backup)
+        (crontab,) = _in_turns(1, bench.crontab_backup)
+        with _told("file_backup, for the raw restore"):
+            bench.file_backup()
+        restores, raw_restores = _in_turns(arguments.restores, bench.resguardo_restore, bench.raw_restore)
+        report = render(
+            began,
+            database_bytes=size,
+            stored_bytes=bench.stored_bytes,
+            comparisons=[
+                Comparison("backup", "`pg_dump -Fc -Z0 \\| zstd -T0 >/dev/null`", backups, raw_backups, aim=1.10),
+                Comparison("backup", "crontab: `pg_dump \\| gzip`, then `aws s3 cp`", backups, crontab, aim=1 / 3),
+                Comparison("restore", "`zstd -d \\| pg_restore` from a local file", restores, raw_restores, aim=1.10),
+            ],
+        )
+    print(report)
+    if arguments.write:
+        DOCUMENT.write_text(
+            f"# Benchmarks\n\nWritten by `make bench ARGS=--write` on {datetime.now(UTC):%Y-%m-%d}.\n\n{report}",
+            encoding="utf-8",
+        )
+    return 0
+
+
+def _in_turns(rounds: int, *sides: Callable[[], Run]) -> list[list[Run]]:
+    runs: list[list[Run]] = [[] for _ in sides]
+    for _ in range(rounds):
+        for side, done in zip(sides, runs, strict=True):
+            with _told(side.__name__):
+                done.append(side())
+    return runs
+
+
+@contextmanager
+def _told(what: str):  # type: ignore[no-untyped-def]
+    began = time.monotonic()
+    print(f"{what} …", end=" ", file=sys.stderr, flush=True)
+    yield
+    print(f"{time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
