@@ -197,7 +197,7 @@ class _Feeder:
             self._process.feed(self._chunks)
             for _rest in self._chunks:
                 pass
-        except BaseException as error:  # noqa: BLE001 - raised again by join()
+        except BaseException as error:
             self._error = error
             # Half an archive must not look like a whole one.
             self._process.kill()

@@ -65,7 +65,7 @@ class RestorePlan:
     notes: tuple[str, ...] = ()
 
     @property
-    def withoutowners_of(self) -> bool:
+    def without_owners(self) -> bool:
         """Whether everything is to belong to the connection's role."""
         return self.ownership is Ownership.ROLE
 
@@ -113,9 +113,7 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
         roles_to_borrow=borrowing.roles,
         owners_to_admit=tuple(admitted),
         schema_privileges=tuple(
-            entry.definition
-            for entry in entries
-            if admitted and entry.description == "ACL" and entry.tag.startswith("SCHEMA ")
+            entry.definition for entry in entries if admitted and _is_of_schemas(entry, facts.role)
         ),
         kept=tuple(entry.dump_id for entry in contents.entries if entry.dump_id not in left_out.dump_ids)
         if left_out.dump_ids
@@ -123,6 +121,13 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
         omitted=(*omitted, *roles.omitted),
         notes=tuple(_notes(entries, census, facts)),
     )
+
+
+def _is_of_schemas(entry: Entry, role: str) -> bool:
+    """Whether an entry grants something that admitting the owners touches."""
+    if entry.description == "DEFAULT ACL":
+        return entry.tag == "DEFAULT PRIVILEGES FOR SCHEMAS" and entry.owner == role
+    return entry.description == "ACL" and entry.tag.startswith("SCHEMA ")
 
 
 def _not_empty(wishes: Wishes, facts: TargetFacts) -> str | None:
