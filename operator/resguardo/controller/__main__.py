@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--namespace", action="append")
     parser.add_argument("--liveness-port", type=int, default=LIVENESS_PORT)
     arguments = parser.parse_args()
-    run_operator(arguments.namespace, arguments.image, liveness_port=arguments.liveness_port)
+    run_operator(arguments.namespace, image=arguments.image, liveness_port=arguments.liveness_port)
 
 
 if __name__ == "__main__":

@@ -27,20 +27,42 @@ WAIT_FOR_CLUSTER_SECONDS = 10
 LIVENESS_PORT = 8080
 
 
-def run_operator(namespaces: Sequence[str] | None, image: str, *, liveness_port: int = LIVENESS_PORT) -> None:
-    """Serve the namespaces, or all of them with None, until told to stop. `image` is that of the pods it makes.
+@dataclass(frozen=True)
+class OwnPod:
+    """The pod that the operator runs in, as the downward API tells it."""
+
+    namespace: str
+    name: str
+
+
+def run_operator(
+    namespaces: Sequence[str] | None,
+    *,
+    image: str | None,
+    own_pod: OwnPod | None = None,
+    liveness_port: int = LIVENESS_PORT,
+) -> None:
+    """Serve the namespaces, or all of them with None, until told to stop.
+
+    `image` is that of the pods it makes; without one, the image of its own pod. So it is written down in one place, and
+    an upgrade changes both.
 
     Credentials come from the pod's service account, else from the kubeconfig. Raises ClusterError where the cluster's
-    identity may not be read.
+    identity may not be read, ValueError where there is neither image nor own pod.
     """
     kopf.configure(log_format=kopf.LogFormat.JSON)
     # A line for each watch event says nothing; what came of it, the controller tells.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
-    asyncio.run(_serve(namespaces, image, liveness_port))
+    if not image and own_pod is None:
+        raise ValueError("which image are the pods of backups to be made from? Set RESGUARDO_IMAGE")
+    asyncio.run(_serve(namespaces, image, own_pod, liveness_port))
 
 
-async def _serve(namespaces: Sequence[str] | None, image: str, liveness_port: int) -> None:
+async def _serve(
+    namespaces: Sequence[str] | None, image: str | None, own_pod: OwnPod | None, liveness_port: int
+) -> None:
     cluster = Cluster.from_environment()
+    image = image or await asyncio.to_thread(_own_image, cluster, own_pod)
     await _wait_until_served(cluster)
     identity = await asyncio.to_thread(cluster.get, "Namespace", None, "kube-system")
     if identity is None:
@@ -68,6 +90,14 @@ async def _serve(namespaces: Sequence[str] | None, image: str, liveness_port: in
     await asyncio.gather(queue, watches, return_exceptions=True)
     if failed is not None:
         raise failed
+
+
+def _own_image(cluster: Cluster, own_pod: OwnPod | None) -> str:
+    pod = cluster.get("Pod", own_pod.namespace, own_pod.name) if own_pod else None
+    if pod is None:
+        raise ClusterError(404, f"{own_pod} is not there, and RESGUARDO_IMAGE is not set")
+    containers = pod["spec"]["containers"]
+    return str(next((item for item in containers if item["name"] == "operator"), containers[0])["image"])
 
 
 async def _wait_until_served(cluster: Cluster) -> None:
