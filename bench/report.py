@@ -42,6 +42,7 @@ def render(
             f"| {c.task} | {_times(c.ours)} | {c.other} | {_times(c.theirs)} | {c.ratio:.2f} | ≤ {c.aim:.2f}"
             f" | {max(run.peak_bytes for run in c.ours) / 2**20:.0f} MiB |"
             for c in comparisons
+            if c.ours
         ),
     ]
     return "\n".join(lines) + "\n"

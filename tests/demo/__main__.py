@@ -12,7 +12,7 @@ from tests.demo.bucket import BucketError
 from tests.demo.kubernetes import ClusterError
 from tests.demo.portal import NotOurs
 from tests.demo.story import NotEqual, Story
-from tests.demo.surroundings import Missing, surroundings
+from tests.demo.surroundings import WRITTEN, Missing, surroundings
 from tests.demo.telling import Teller
 
 
@@ -29,12 +29,12 @@ def main() -> int:
     arguments = parser.parse_args()
     teller = Teller()
     try:
-        place = surroundings({**os.environ, "CLUSTER": arguments.cluster})
+        place = surroundings(arguments.cluster)
     except Missing as missing:
         teller.fail(str(missing))
         return 2
     try:
-        Story(place, teller, arguments.megabytes).tell()
+        Story(place, teller, arguments.megabytes, WRITTEN[arguments.cluster]).tell()
     except (BucketError, ClusterError, NotEqual, NotOurs, psycopg.Error) as error:
         word = "" if not isinstance(error, psycopg.Error) else f"{type(error).__name__}: "
         teller.fail(f"\nThe demo failed: {word}{error}")

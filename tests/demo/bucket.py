@@ -59,6 +59,7 @@ def _client(place: Surroundings) -> Any:
         region_name=place.s3_region,
         aws_access_key_id=place.s3_access_key,
         aws_secret_access_key=place.s3_secret_key,
+        verify=str(place.s3_ca) if place.s3_ca else None,
         config=Config(
             s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3},
             request_checksum_calculation="when_required",

@@ -43,12 +43,12 @@ def certificate_authorities(place: Surroundings) -> Document:
     }
 
 
-def policy(place: Surroundings) -> Document:
-    """policy.yaml for these servers."""
+def policy(place: Surroundings, *, from_pods: bool = True) -> Document:
+    """policy.yaml for these servers, as pods reach the bucket or as this machine does."""
     document = _read("policy.yaml")
     source, store = document["spec"]["source"]["postgres"], document["spec"]["store"]["s3"]
     source["connection"] |= _connection(place.prod_host, place)
-    store |= {"endpoint": place.s3_pod_endpoint, "region": place.s3_region}
+    store |= {"endpoint": place.s3_pod_endpoint if from_pods else place.s3_endpoint, "region": place.s3_region}
     if place.s3_ca:
         store["caRef"] = {"configMap": {"name": CA_CONFIG_MAP, "key": "s3.crt"}}
     return document

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from tests.demo.surroundings import ROOT
+
 Document = dict[str, Any]
 
 MARKER = "resguardo-rig"
@@ -40,6 +42,7 @@ class Kubernetes:
                 text=True,
                 timeout=timeout,
                 env=dict(self.environment),
+                cwd=ROOT,
                 check=False,
             )
         except FileNotFoundError:
@@ -93,7 +96,7 @@ class Kubernetes:
                 f"status of {kind}/{name}:\n{yaml.safe_dump(status, allow_unicode=True, width=160)}",
                 self._look("get", "cronjobs,jobs,pods", *namespaced, "-o", "wide"),
                 self._look("get", "events", *namespaced, "--sort-by=.lastTimestamp"),
-                *(self._look("logs", *namespaced, pod, "--tail=30") for pod in self._pods(self.namespace)),
+                *(self._logs(self.namespace, pod) for pod in self._pods(self.namespace)),
                 self.explain_operator(),
             ]
         )
@@ -105,9 +108,15 @@ class Kubernetes:
             [
                 self._look("get", "pods", *namespaced, "-o", "wide"),
                 self._look("get", "events", *namespaced, "--sort-by=.lastTimestamp"),
-                *(self._look("logs", *namespaced, pod, "--tail=40") for pod in self._pods(OPERATOR_NAMESPACE)),
+                *(self._logs(OPERATOR_NAMESPACE, pod) for pod in self._pods(OPERATOR_NAMESPACE)),
             ]
         )
+
+    def _logs(self, namespace: str, pod: str) -> str:
+        command = ["logs", "-n", namespace, pod, "--tail=40"]
+        now = self._look(*command)
+        # A container that is waiting to be started again has nothing to say now.
+        return now if now.count("\n") > 1 else self._look(*command, "--previous")
 
     def _look(self, *arguments: str) -> str:
         try:

@@ -37,6 +37,8 @@ class Story:
     place: Surroundings
     teller: Teller
     megabytes: int
+    #: What a person sources to use the cluster by hand.
+    env_file: Path
     kubernetes: Kubernetes = field(init=False)
     #: New for each telling: the same request, applied again, would rightly not be carried out again.
     stamp: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
@@ -82,7 +84,7 @@ class Story:
 
     def _install(self) -> None:
         with self.teller.step(f"installing the operator, to serve namespace {NAMESPACE}"):
-            self.kubernetes.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(documents.namespace()))
+            self.kubernetes.kubectl("apply", "-f", "-", stdin=_yaml(documents.namespace()))
             install(self.kubernetes, self.place.image, seconds=DEADLINES["operator"])
 
     def _fill(self, password: str) -> None:
@@ -98,13 +100,13 @@ class Story:
             )
 
     def _apply_policy(self) -> None:
-        policy = documents.policy(self.place)
         with self.teller.step("applying the policy, and waiting until everything that it needs was tried"):
-            self.policy_file.parent.mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(policy, sort_keys=False, allow_unicode=True)
-            self.policy_file.write_text(text, encoding="utf-8")
-            self.teller.show(f"cat {self.policy_file.relative_to(ROOT)}", text)
-            self.kubernetes.kubectl("apply", "-f", str(self.policy_file))
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.write_text(_yaml(documents.policy(self.place)), encoding="utf-8")
+            self._file_here.write_text(_yaml(documents.policy(self.place, from_pods=False)), encoding="utf-8")
+            self.teller.show(f"cat {self._file.relative_to(ROOT)}", self._file.read_text(encoding="utf-8"))
+            command = ["apply", "-f", str(self._file.relative_to(ROOT))]
+            self.teller.show(f"kubectl {' '.join(command)}", self.kubernetes.kubectl(*command))
             self._wait_ready()
 
     def _wait_ready(self) -> None:
@@ -137,7 +139,7 @@ class Story:
     def _restore(self, request: Document) -> None:
         name, host = request["metadata"]["name"], request["spec"]["target"]["postgres"]["connection"]["host"]
         with self.teller.step(f"applying RestoreRequest {name}: the latest good backup, to {host}"):
-            self.kubernetes.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(request))
+            self.kubernetes.kubectl("apply", "-f", "-", stdin=_yaml(request))
             done = self.kubernetes.wait(
                 RESOURCES[1], name, until="Succeeded", seconds=DEADLINES["restore"], check=_is_restored
             )
@@ -164,12 +166,17 @@ class Story:
         self.teller.show(f"kubectl {' '.join(command)}", self.kubernetes.kubectl(*command))
 
     @property
-    def policy_file(self) -> Path:
-        """Where the applied policy stands, for people to use it by hand."""
-        return ROOT / ".rig" / "demo" / "policy.yaml"
+    def _file(self) -> Path:
+        """The applied policy, left for people to use by hand."""
+        return self.env_file.parent / "demo" / "policy.yaml"
+
+    @property
+    def _file_here(self) -> Path:
+        """The same policy with the bucket's address as this machine knows it, for commands by hand."""
+        return self._file.with_name("policy-here.yaml")
 
     def _catalog_command(self) -> str:
-        return f".venv/bin/resguardo catalog -f {self.policy_file.relative_to(ROOT)}"
+        return f".venv/bin/resguardo catalog -f {self._file_here.relative_to(ROOT)}"
 
     def _catalog(self) -> str:
         environment = {
@@ -181,7 +188,7 @@ class Story:
         if self.place.s3_ca:
             environment["AWS_CA_BUNDLE"] = str(self.place.s3_ca)
         done = subprocess.run(
-            [str(Path(sys.executable).parent / "resguardo"), "catalog", "-f", str(self.policy_file)],
+            [str(Path(sys.executable).parent / "resguardo"), "catalog", "-f", str(self._file_here)],
             env=environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         if done.returncode != 0:
@@ -192,9 +199,8 @@ class Story:
         self.teller.chapter(f"All equal, twice, in {self.teller.seconds:.0f} s. The cluster stays up; try")
         keys = 'export AWS_ACCESS_KEY_ID="$RIG_S3_ACCESS_KEY" AWS_SECRET_ACCESS_KEY="$RIG_S3_SECRET_KEY"'
         ca = ' AWS_CA_BUNDLE="$RIG_S3_CA"' if self.place.s3_ca else ""
-        source = f"source {'.rig/env' if self.place.environment.get('CLUSTER') != 'current' else '.rig/current/env'}"
         for command in (
-            f"{source}; {keys}{ca}",
+            f"source {self.env_file.relative_to(ROOT)}; {keys}{ca}",
             f"kubectl describe backuppolicy {POLICY} -n {NAMESPACE}",
             f"kubectl annotate backuppolicy {POLICY} -n {NAMESPACE} --overwrite resguardo.dev/backup-requested-at=$(date -u +%FT%TZ)",
             self._catalog_command(),
@@ -204,6 +210,10 @@ class Story:
             "make down",
         ):
             self.teller.say(command)
+
+
+def _yaml(document: Document) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def _is_backed_up(policy: Document) -> bool:

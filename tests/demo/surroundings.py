@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RIG_ENV = ROOT / ".rig" / "env"
+#: What `make cluster` leaves for each kind of cluster.
+WRITTEN = {"rig": ROOT / ".rig" / "env", "current": ROOT / ".rig" / "current" / "env"}
 
 #: What must be known, and what it is; asked for all at once.
 NEEDED = {
@@ -25,7 +26,8 @@ NEEDED = {
 }
 #: With these, pods speak TLS and check whom they speak to.
 OPTIONAL = {
-    "RIG_POD_S3_TLS_ENDPOINT": "the S3 server's https URL, from pods and from this machine",
+    "RIG_POD_S3_TLS_ENDPOINT": "the S3 server's https URL from pods",
+    "RIG_S3_TLS_ENDPOINT": "the same from this machine",
     "RIG_S3_CA": "file with the certificate authority of that",
     "RIG_PG_CA": "file with the certificate authority of both PostgreSQL servers",
     "RIG_S3_REGION": "region of the bucket",
@@ -61,11 +63,11 @@ class Surroundings:
         if absent:
             optional = [f"  {name}: {meaning}" for name, meaning in OPTIONAL.items()]
             raise Missing("\n".join(["set these variables:", *absent, "and, for TLS:", *optional]))
-        tls = bool(environment.get("RIG_S3_CA") and environment.get("RIG_POD_S3_TLS_ENDPOINT"))
+        tls = all(environment.get(name) for name in ("RIG_S3_CA", "RIG_S3_TLS_ENDPOINT", "RIG_POD_S3_TLS_ENDPOINT"))
         postgres_ca = environment.get("RIG_PG_CA")
         return cls(
             image=environment["RIG_IMAGE"],
-            s3_endpoint=environment["RIG_S3_ENDPOINT"],
+            s3_endpoint=environment["RIG_S3_TLS_ENDPOINT" if tls else "RIG_S3_ENDPOINT"],
             s3_pod_endpoint=environment["RIG_POD_S3_TLS_ENDPOINT" if tls else "RIG_POD_S3_ENDPOINT"],
             s3_region=environment.get("RIG_S3_REGION") or "us-east-1",
             s3_access_key=environment["RIG_S3_ACCESS_KEY"],
@@ -80,12 +82,12 @@ class Surroundings:
         )
 
 
-def surroundings(environment: Mapping[str, str] = os.environ) -> Surroundings:
-    """What the environment says; where it says nothing of a rig and no other cluster is asked for, what .rig/env says."""
-    if environment.get("CLUSTER", "rig") == "rig" and "RIG_PROD_DSN" not in environment:
-        if not RIG_ENV.exists():
-            raise Missing("the rig is not up: run `make cluster`, or `make demo`, which does")
-        environment = _sourced(RIG_ENV)
+def surroundings(cluster: str, environment: Mapping[str, str] = os.environ) -> Surroundings:
+    """What the environment says; where it says nothing, what `make cluster` wrote for this kind of cluster."""
+    if "RIG_PROD_DSN" not in environment and WRITTEN[cluster].exists():
+        environment = _sourced(WRITTEN[cluster])
+    elif "RIG_PROD_DSN" not in environment and cluster == "rig":
+        raise Missing("the rig is not up: run `make cluster`, or `make demo`, which does")
     return Surroundings.from_environment(environment)
 
 
