@@ -43,6 +43,8 @@ from resguardo.postgres.target import find_hangers, marked_databases
 
 log = structlog.get_logger()
 
+#: For how long a promotion is tried, deadline or not: meanwhile nobody gets into the database that is to be replaced.
+PATIENCE_SECONDS = 120.0
 #: How long the renames wait for a lock; others queue behind them meanwhile.
 _LOCK_TIMEOUT = "2s"
 _DROP_SECONDS = 30.0
@@ -59,8 +61,8 @@ def promote(
 ) -> None:
     """Rename `temporary` to `target`, and the database that has that name now to `keep_as`; mark both.
 
-    `keep_as` None says that there is none. Tried again and again until the deadline, and all or nothing: either it is done
-    when this returns, also where the answer got lost, or everything is as it was. Raises TargetBusy naming who is in the
+    `keep_as` None says that there is none. Tried again and again for two minutes, or until the deadline, and all or nothing:
+    either it is done when this returns, also where the answer got lost, or everything is as it was. Raises TargetBusy naming who is in the
     way, TargetNotEmpty where a database has taken the name meanwhile, DeadlineExceeded, PermissionDenied.
     """
     with maintenance(server, avoiding=target) as connection:
@@ -70,7 +72,15 @@ def promote(
     if before.target_oid is not None and keep_as is None:
         raise TargetNotEmpty(f"a database {target} has been made since the restore began; nothing was changed")
     try:
-        _Promotion(server, temporary, target, keep_as if before.target_oid is not None else None, mark, deadline).run()
+        _Promotion(
+            server,
+            before,
+            temporary,
+            target,
+            keep_as if before.target_oid is not None else None,
+            mark,
+            time.monotonic() + min(seconds_until(deadline), PATIENCE_SECONDS),
+        ).run()
     except BaseException as error:
         if _is_promoted(server, before.temporary_oid, target) and isinstance(error, ResguardoError):
             # What was done is done: the answer was lost, or a stop came right after.
@@ -106,11 +116,12 @@ class _Before:
 @dataclass
 class _Promotion:
     server: Server
+    before: _Before
     temporary: str
     target: str
     keep_as: str | None
     mark: Mark
-    deadline: datetime | float
+    deadline: float
 
     def run(self) -> None:
         pause = 0.05
@@ -138,12 +149,8 @@ class _Promotion:
 
     def _attempt(self, connection: psycopg.Connection[Any]) -> None:
         names = [self.temporary, *([self.target] if self.keep_as is not None else [])]
-        if self.keep_as is not None:
-            if hangers := find_hangers(connection, self.target):
-                raise TargetBusy("; ".join(hangers))
-            allows = _allows_connections(connection, self.target)
-        else:
-            allows = True
+        if self.keep_as is not None and (hangers := find_hangers(connection, self.target)):
+            raise TargetBusy("; ".join(hangers))
         for name in names:
             alter_database(connection, name, "ALLOW_CONNECTIONS false")
         refused = [text for name in names for text in terminate_sessions(connection, name)]
@@ -155,7 +162,7 @@ class _Promotion:
         try:
             with connection.transaction():
                 connection.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
-                self._rename(connection, allows=allows)
+                self._rename(connection)
         except (errors.ObjectInUse, errors.LockNotAvailable, errors.DeadlockDetected) as error:
             here = [text for name in names for _, text in sessions_in(connection, name)]
             raise _InTheWay(here[0] if here else str(error.diag.message_primary)) from None
@@ -164,10 +171,11 @@ class _Promotion:
                 f"a database has taken the name {self.keep_as or self.target} since the restore began; nothing was changed"
             ) from None
 
-    def _rename(self, connection: psycopg.Connection[Any], *, allows: bool) -> None:
+    def _rename(self, connection: psycopg.Connection[Any]) -> None:
         if self.keep_as is not None:
             self._keep_aside(connection, self.keep_as)
-            alter_database(connection, self.keep_as, f"ALLOW_CONNECTIONS {'true' if allows else 'false'}")
+            if self.before.allows_connections:
+                alter_database(connection, self.keep_as, "ALLOW_CONNECTIONS true")
         original, _ = read_marks(read_comment(connection, self.temporary))
         comment_on_database(connection, self.temporary, with_marks(original, [self.mark.restored()]))
         _rename(connection, self.temporary, self.target)
@@ -188,11 +196,6 @@ def _rename(connection: psycopg.Connection[Any], old: str, new: str) -> None:
     alter_database(connection, old, sql.SQL("RENAME TO {}").format(sql.Identifier(new)))
 
 
-def _allows_connections(connection: psycopg.Connection[Any], name: str) -> bool:
-    row = connection.execute("SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name]).fetchone()
-    return bool(row and row[0])
-
-
 def _is_promoted(server: Server, oid: int, target: str) -> bool:
     try:
         with maintenance(server, avoiding=target) as connection:
@@ -210,7 +213,7 @@ def _let_in_again(server: Server, before: _Before, temporary: str, target: str) 
             with suppress(errors.InvalidCatalogName):
                 alter_database(connection, temporary, "ALLOW_CONNECTIONS true")
     except (ResguardoError, psycopg.Error) as error:
-        log.error(
+        log.exception(
             "people may be kept out of the database that was to be replaced",
             database=target,
             problem=str(error),
@@ -232,7 +235,8 @@ def promotion_commands(temporary: str, target: str, *, keep_as: str | None) -> s
     lines = [f"ALTER DATABASE {_quoted(old)} ALLOW_CONNECTIONS false;" for old in old_names]
     listed = ", ".join(_literal(old) for old in old_names)
     lines.append(
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({listed}) AND pid <> pg_backend_pid();"
+        # Both names are quoted by psycopg, and nobody but a person runs this.
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({listed}) AND pid <> pg_backend_pid();"  # noqa: S608
     )
     lines.append("BEGIN;")
     lines += [f"ALTER DATABASE {_quoted(old)} RENAME TO {_quoted(new)};" for old, new in pairs]

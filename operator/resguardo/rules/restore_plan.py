@@ -95,7 +95,7 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
     admitted = [] if facts.is_superuser else sorted(owners - {facts.role})
     omitted = [*left_out.sentences]
     if without_owners:
-        omitted += _omitted_withowners_of(contents)
+        omitted += _omitted_without_owners(contents)
     return RestorePlan(
         database=wishes.database,
         ownership=wishes.ownership,
@@ -245,7 +245,7 @@ def _target_owner(facts: TargetFacts) -> set[str]:
     return {facts.existing.owner} if facts.existing else set()
 
 
-def _omitted_withowners_of(contents: Contents) -> list[str]:
+def _omitted_without_owners(contents: Contents) -> list[str]:
     privileges = [entry for entry in contents.entries if entry.description in ("ACL", "DEFAULT ACL")]
     said = ["owners: everything belongs to the connection's role (ownership: Role)"]
     if privileges:
