@@ -273,7 +273,7 @@ class TestWhatOthersDoMeanwhile:
         thread = threading.Thread(target=churn)
         thread.start()
         try:
-            with pytest.raises(SchemaChanging, match="3 times in a row: .*churn_"):
+            with pytest.raises(SchemaChanging, match=r"3 times in a row: .*churn_"):
                 open_snapshot(
                     server, database, lock_timeout=TEN_SECONDS, deadline=in_a_minute(), attempts=3
                 ).__enter__()

@@ -115,7 +115,7 @@ def take_census(
 ) -> Census:
     """Say what the database is in the snapshot, and count the rows of each table that is dumped.
 
-    The smallest tables come first, so that as few as possible are left when the budget ends; those, and the large objects
+    `budget` is for the counting. The smallest tables come first, so that as few as possible are left when the budget ends; those, and the large objects
     if there was no time, are None. The snapshot's session must not be used by anybody else meanwhile. Raises CensusFailed.
     """
     return _take(
@@ -139,11 +139,11 @@ def _take(
     connections: int,
     sessions: _Sessions,
 ) -> Census:
-    ends_at = time.monotonic() + min(budget.total_seconds(), seconds_until(deadline))
     place = server.place(database)
     sessions.enter(snapshot.connection)
     try:
         without_rows = _describe(snapshot, sessions)
+        ends_at = time.monotonic() + min(budget.total_seconds(), seconds_until(deadline))
         counts = _Counts(server, database, snapshot, ends_at, sessions)
         rows = counts.take(connections)
         large_objects = _count_large_objects(snapshot.connection, ends_at)

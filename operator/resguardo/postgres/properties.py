@@ -47,7 +47,7 @@ _TABLESPACES = f"""
 _BOOTSTRAP = 10
 _OWNED = f"""
     SELECT c.relowner, c.relacl FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE {USER_SCHEMA} AND c.relkind <> 'i' AND NOT {is_extension_member("pg_class", "c.oid")}
+    WHERE {USER_SCHEMA} AND c.relkind NOT IN ('i', 'I') AND NOT {is_extension_member("pg_class", "c.oid")}
     UNION ALL
     SELECT NULL, a.attacl FROM pg_catalog.pg_attribute a WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384
     UNION ALL
@@ -56,6 +56,8 @@ _OWNED = f"""
     UNION ALL
     SELECT t.typowner, t.typacl FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
     WHERE {USER_SCHEMA} AND NOT {is_extension_member("pg_type", "t.oid")}
+      -- row types, arrays and multiranges come with a relation or another type, to which an extension's claim is made
+      AND t.typrelid = 0 AND t.typcategory <> 'A' AND t.typtype <> 'm'
     UNION ALL
     SELECT n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n
     WHERE n.oid >= 16384 AND {USER_SCHEMA} AND NOT {is_extension_member("pg_namespace", "n.oid")}
