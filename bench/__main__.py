@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+import structlog
 
 from bench.machine import facts
 from bench.measure import Run
@@ -24,13 +27,14 @@ def main() -> int:
     """The exit status: 0 when everything ran; the aims are for people to look at."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--megabytes", type=int, default=2048, help="about how large the database is (default: 2048)")
-    parser.add_argument("--rounds", type=int, default=3, help="backups of each side (default: 3)")
+    parser.add_argument("--rounds", type=int, default=2, help="backups of each side (default: 2)")
     parser.add_argument("--restores", type=int, default=1, help="restores of each side (default: 1)")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     arguments = parser.parse_args()
     if missing := missing_tools():
         print(f"bench: not here: {', '.join(missing)} (Debian packages of the same names)", file=sys.stderr)
         return 2
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     began = facts()
     with tempfile.TemporaryDirectory(prefix="resguardo-bench-") as folder, servers(Path(folder)) as (postgres, s3):
         bench = Bench(postgres, s3, Path(folder))

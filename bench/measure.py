@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +35,12 @@ def measure(
 ) -> Run:
     """Run processes joined by pipes; the first reads `stdin`, the last writes `stdout`. Raises RunFailed."""
     began = time.monotonic()
-    with (stdin or Path("/dev/null")).open("rb") as first, (stdout or Path("/dev/null")).open("wb") as last:
-        processes = _start(pipeline, environment, first.fileno(), last.fileno())
+    with (
+        (stdin or Path("/dev/null")).open("rb") as first,
+        (stdout or Path("/dev/null")).open("wb") as last,
+        tempfile.TemporaryFile() as said,
+    ):
+        processes = _start(pipeline, environment, first.fileno(), last.fileno(), said.fileno())
         watch = _Watch([process.pid for process in processes])
         watch.start()
         try:
@@ -48,14 +53,16 @@ def measure(
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-    for argv, process in zip(pipeline, processes, strict=True):
-        if process.returncode != 0:
-            raise RunFailed(f"{' '.join(argv)} ended with {process.returncode}")
+        for argv, process in zip(pipeline, processes, strict=True):
+            if process.returncode != 0:
+                said.seek(0)
+                words = said.read().decode(errors="replace")[-4000:]
+                raise RunFailed(f"{' '.join(argv)} ended with {process.returncode}:\n{words}")
     return Run(took, watch.peak_bytes)
 
 
 def _start(
-    pipeline: Sequence[Sequence[str]], environment: Mapping[str, str], first: int, last: int
+    pipeline: Sequence[Sequence[str]], environment: Mapping[str, str], first: int, last: int, said: int
 ) -> list[subprocess.Popen[bytes]]:
     processes: list[subprocess.Popen[bytes]] = []
     for position, argv in enumerate(pipeline):
@@ -63,7 +70,11 @@ def _start(
         is_last = position == len(pipeline) - 1
         processes.append(
             subprocess.Popen(
-                list(argv), stdin=before or first, stdout=last if is_last else subprocess.PIPE, env=dict(environment)
+                list(argv),
+                stdin=before or first,
+                stdout=last if is_last else subprocess.PIPE,
+                stderr=said,
+                env=dict(environment),
             )
         )
         if before:
