@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
@@ -14,13 +16,15 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import IO
 
     from resguardo.api.policy import BackupPolicy
     from resguardo.api.report import Subject, Task
     from resguardo.api.request import RestoreRequest
     from resguardo.jobs.credentials import Credentials
     from resguardo.jobs.progress import Progress
-    from resguardo.jobs.task import Deadline, Findings
+    from resguardo.jobs.task import Context
 
 app = typer.Typer(
     name="resguardo",
@@ -47,6 +51,11 @@ CredentialsDirectory = Annotated[
 ]
 
 
+CHECK_TIMEOUT = timedelta(minutes=5)
+#: Long enough for a busy server, and short enough for its Job's deadline.
+DROP_TIMEOUT = timedelta(minutes=5)
+
+
 class Output(StrEnum):
     """How a listing is printed."""
 
@@ -64,7 +73,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[  # noqa: ARG001 - typer calls it back
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
@@ -80,13 +89,8 @@ def check(filename: Files, credentials: CredentialsDirectory = None) -> None:
     from resguardo.jobs.task import subject_of
 
     policy = _policy(filename)
-    found, progress = _surroundings(credentials)
-    _perform(
-        Task.CHECK,
-        subject_of(policy),
-        min(parse_duration(policy.spec.timeout), timedelta(minutes=5)),
-        lambda findings, deadline: work(policy, found, findings, deadline, progress),
-    )
+    timeout = min(parse_duration(policy.spec.timeout), CHECK_TIMEOUT)
+    _perform(Task.CHECK, subject_of(policy), partial(work, policy), timeout, credentials)
 
 
 @app.command()
@@ -99,13 +103,8 @@ def backup(filename: Files, credentials: CredentialsDirectory = None) -> None:
 
     policy = _policy(filename)
     trigger = _trigger(policy.metadata.name, os.environ.get("RESGUARDO_JOB_NAME", ""))
-    found, progress = _surroundings(credentials)
-    _perform(
-        Task.BACKUP,
-        subject_of(policy),
-        parse_duration(policy.spec.timeout),
-        lambda findings, deadline: back_up(policy, trigger, found, findings, deadline, progress),
-    )
+    timeout = parse_duration(policy.spec.timeout)
+    _perform(Task.BACKUP, subject_of(policy), partial(back_up, policy, trigger), timeout, credentials)
 
 
 @app.command()
@@ -138,6 +137,71 @@ def catalog(
         typer.echo(json.dumps(to_document(entries), indent=2, ensure_ascii=False))
     else:
         print_table(entries, Console())
+
+
+@app.command()
+def restore(
+    filename: Files,
+    credentials: CredentialsDirectory = None,
+    to_sql: Annotated[
+        Path | None,
+        typer.Option(help="Write plain SQL for psql to this file (- is standard output); restores nothing."),
+    ] = None,
+) -> None:
+    """Carry out a RestoreRequest; give the file of the BackupPolicy too, where the request refers to one."""
+    from resguardo.api.durations import parse_duration
+    from resguardo.api.policy import BackupPolicy
+    from resguardo.api.report import Task
+    from resguardo.api.request import RestoreRequest
+    from resguardo.jobs import restore as job
+    from resguardo.jobs.task import subject_of
+
+    documents = _documents(filename)
+    request = _only(RestoreRequest, documents, filename)
+    policies = [document for document in documents if isinstance(document, BackupPolicy)]
+
+    def work(context: Context) -> None:
+        store = job.store_of(request, policies)
+        if to_sql is None:
+            job.restore(request, store, context)
+        else:
+            with _binary_output(to_sql) as output:
+                job.write_sql(request, store, output, context)
+
+    _perform(Task.RESTORE, subject_of(request), work, parse_duration(request.spec.timeout), credentials)
+
+
+@app.command("drop-previous")
+def drop_previous(filename: Files, credentials: CredentialsDirectory = None) -> None:
+    """Drop the database that a RestoreRequest with onExisting: Replace kept aside."""
+    from resguardo.api.report import Task
+    from resguardo.api.request import RestoreRequest
+    from resguardo.jobs.restore import drop_kept
+    from resguardo.jobs.task import subject_of
+
+    request = _only(RestoreRequest, _documents(filename), filename)
+    _perform(Task.DROP_PREVIOUS, subject_of(request), partial(drop_kept, request), DROP_TIMEOUT, credentials)
+
+
+@app.command()
+def operator(
+    namespace: Annotated[
+        list[str] | None, typer.Option("--namespace", "-n", help="Namespace to serve; repeatable.")
+    ] = None,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Serve every namespace.")] = False,
+) -> None:
+    """Run the operator: in its pod, or by hand with one's own kubeconfig."""
+    from resguardo.controller.operator import OwnPod, run_operator
+
+    if bool(namespace) == all_namespaces:
+        _refuse("give either --namespace, once or several times, or --all-namespaces")
+    environment = os.environ
+    named = "POD_NAME" in environment and "POD_NAMESPACE" in environment
+    run_operator(
+        None if all_namespaces else namespace,
+        image=environment.get("RESGUARDO_IMAGE"),
+        own_pod=OwnPod(environment["POD_NAMESPACE"], environment["POD_NAME"]) if named else None,
+    )
 
 
 @app.command()
@@ -212,16 +276,27 @@ def _surroundings(credentials: Path | None) -> tuple[Credentials, Progress]:
     return Credentials(credentials or DEFAULT_DIRECTORY, os.environ), progress
 
 
-def _perform(task: Task, subject: Subject, timeout: timedelta, work: Callable[[Findings, Deadline], None]) -> NoReturn:
-    from resguardo.jobs.task import perform, write_report
+def _perform(
+    task: Task,
+    subject: Subject,
+    work: Callable[[Context], None],
+    timeout: timedelta,
+    credentials: Path | None,
+) -> NoReturn:
+    from resguardo.jobs.task import perform
 
-    outcome = perform(task, subject, timeout, work)
-    if report_file := os.environ.get("RESGUARDO_REPORT_FILE"):
-        write_report(outcome.report, Path(report_file))
+    found, progress = _surroundings(credentials)
+    outcome = perform(task, subject, work, timeout=timeout, credentials=found, progress=progress)
+    if (report_file := os.environ.get("RESGUARDO_REPORT_FILE")) is not None:
+        Path(report_file).write_text(outcome.report.to_message())
     else:
         word = "" if outcome.report.succeeded else f"{outcome.report.reason}: "
-        typer.echo(word + outcome.report.message, err=not outcome.report.succeeded)
+        typer.echo(word + outcome.report.message, err=True)
     raise typer.Exit(outcome.exit_status)
+
+
+def _binary_output(path: Path) -> AbstractContextManager[IO[bytes]]:
+    return nullcontext(sys.stdout.buffer) if str(path) == "-" else path.open("wb")
 
 
 def _fail(error: Exception) -> NoReturn:

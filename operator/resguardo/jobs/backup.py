@@ -22,9 +22,7 @@ from resguardo.api.manifest import CensusSummary, Manifest, ObjectEntry, ObjectR
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.sizes import print_size
 from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
-from resguardo.jobs.credentials import Credentials
-from resguardo.jobs.progress import Progress
-from resguardo.jobs.task import Deadline, Findings
+from resguardo.jobs.task import Context, Findings
 from resguardo.postgres.census import census_beside
 from resguardo.postgres.connection import Server
 from resguardo.postgres.dump import dump, dump_globals, finish, tool_versions
@@ -50,31 +48,25 @@ log = structlog.get_logger()
 READ_BYTES = 1024 * 1024
 
 
-def back_up(
-    policy: BackupPolicy,
-    trigger: Trigger,
-    credentials: Credentials,
-    findings: Findings,
-    deadline: Deadline,
-    progress: Progress,
-) -> None:
+def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
     """Make one backup of the policy's source, or raise and leave nothing that a listing could take for one."""
     started_at = datetime.now(UTC)
-    store = credentials.open_store(policy.spec.store)
+    store = context.credentials.open_store(policy.spec.store)
     owner = claim_prefix(store, policy)
     previous = newest_summary(list_backups(store))
     backup_id = new_backup_id(started_at, secrets.token_hex(3))
     attempt = Attempt(id=backup_id, trigger=trigger, started_at=started_at)
     record_attempt(store, attempt)
     try:
-        contents = _Contents(store, backup_id, policy, credentials, deadline, progress).make()
-        manifest = _manifest(policy, owner, trigger, backup_id, previous.id if previous else None, started_at, contents)
+        made = _Making(store, backup_id, policy, context).make()
+        manifest = _manifest(policy, owner, attempt, made, previous_id=previous.id if previous else None)
         verify_owner(store, owner)
-        with deadline.hold():
+        with context.deadline.hold():
             commit_manifest(store, manifest)
     except BaseException as error:
         _clean_up(store, attempt, error)
         raise
+    findings = context.findings
     findings.backup = backup_summary(manifest)
     findings.reason = Reason.BACKUP_SUCCEEDED
     findings.message = f"backup {backup_id} holds {print_size(manifest.bytes)} in the bucket"
@@ -107,22 +99,20 @@ class _Made:
 
 
 @dataclass(frozen=True)
-class _Contents:
+class _Making:
     """Everything of a backup but its manifest."""
 
     store: Store
     backup_id: str
     policy: BackupPolicy
-    credentials: Credentials
-    deadline: Deadline
-    progress: Progress
+    context: Context
 
     def make(self) -> _Made:
         source = self.policy.spec.source.postgres
         if source is None:
             raise AssertionError("a source has exactly one member")
         database = source.pg_dump.database
-        login = self.credentials.login(source.connection)
+        login = self.context.credentials.login(source.connection)
         timeout = parse_duration(self.policy.spec.timeout)
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resguardo-")))
@@ -130,14 +120,16 @@ class _Contents:
             with server.connect(database) as connection:
                 check_server(connection)
                 require_rights(missing_rights(connection), role=login.username, database=database)
-            self.progress.step(f"locking the tables of {database} and taking a snapshot")
+            self.context.progress.step(f"locking the tables of {database} and taking a snapshot")
             snapshot = stack.enter_context(
-                open_snapshot(server, database, lock_timeout=lock_timeout(timeout), deadline=self.deadline.at)
+                open_snapshot(server, database, lock_timeout=lock_timeout(timeout), deadline=self.context.deadline.at)
             )
             counting = stack.enter_context(
-                census_beside(server, database, snapshot, budget=census_budget(timeout), deadline=self.deadline.at)
+                census_beside(
+                    server, database, snapshot, budget=census_budget(timeout), deadline=self.context.deadline.at
+                )
             )
-            self.progress.step(f"dumping {database} beside its census")
+            self.context.progress.step(f"dumping {database} beside its census")
             dumping = dump(server, database, snapshot.id, lock_timeout=lock_timeout(timeout))
             dumped = self._seal(dumping, dump_key(), ObjectRole.DUMP)
             census = counting.result()
@@ -149,29 +141,23 @@ class _Contents:
 
     def _seal(self, process: Process, key: str, role: ObjectRole) -> ObjectEntry:
         with process:
-            chunks = self.progress.count(role.value.lower(), self._output(process))
+            chunks = self.context.progress.count(role.value.lower(), self._output(process))
             return seal(self.store, self.backup_id, key, role, chunks)
 
     def _output(self, process: Process) -> Iterator[bytes]:
         """The process's output; a process that failed is an error here, before the upload could be completed."""
         while chunk := process.stdout.read(READ_BYTES):
             yield chunk
-        finish(process, deadline=self.deadline.at)
+        finish(process, deadline=self.context.deadline.at)
 
 
 def _manifest(
-    policy: BackupPolicy,
-    owner: Owner,
-    trigger: Trigger,
-    backup_id: str,
-    previous_id: str | None,
-    started_at: datetime,
-    made: _Made,
+    policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made, *, previous_id: str | None
 ) -> Manifest:
     census = made.census
     counted = [table.rows for table in census.tables if table.rows is not None]
     return Manifest(
-        id=backup_id,
+        id=attempt.id,
         previous_id=previous_id,
         owner=owner.owner,
         epoch=owner.epoch,
@@ -183,8 +169,8 @@ def _manifest(
             database=census.database.name,
             server_version_num=census.server_version_num,
         ),
-        trigger=trigger,
-        started_at=started_at,
+        trigger=attempt.trigger,
+        started_at=attempt.started_at,
         completed_at=datetime.now(UTC),
         snapshot_at=census.taken_at,
         snapshot_lsn=census.lsn,

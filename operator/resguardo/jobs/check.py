@@ -10,9 +10,7 @@ from resguardo.api.conditions import Reason
 from resguardo.api.errors import PermissionDenied, ResguardoError
 from resguardo.api.names import CLUSTER_ID_ANNOTATION, TAKE_OVER_ANNOTATION
 from resguardo.api.policy import BackupPolicy
-from resguardo.jobs.credentials import Credentials
-from resguardo.jobs.progress import Progress
-from resguardo.jobs.task import Deadline, Findings
+from resguardo.jobs.task import Context, Findings
 from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.store.catalogue import list_backups, newest_summary, summarise
@@ -36,9 +34,7 @@ def claim_prefix(store: Store, policy: BackupPolicy) -> Owner:
     )
 
 
-def check(
-    policy: BackupPolicy, credentials: Credentials, findings: Findings, deadline: Deadline, progress: Progress
-) -> None:
+def check(policy: BackupPolicy, context: Context) -> None:
     """Find every problem of a policy at once.
 
     Writes to the store, reads back, tries a conditional write, claims the prefix and reads the inventory; logs in to the
@@ -47,14 +43,14 @@ def check(
     problems: list[ResguardoError] = []
     for attempt in (_check_store, _check_database):
         try:
-            attempt(policy, credentials, findings, progress)
+            attempt(policy, context)
         except ResguardoError as error:
             problems.append(error)
-        deadline.check()
+        context.deadline.check()
     if problems:
         raise _combined(problems)
-    findings.reason = Reason.CHECK_PASSED
-    findings.message = "database and store have all that a backup needs"
+    context.findings.reason = Reason.CHECK_PASSED
+    context.findings.message = "database and store have all that a backup needs"
 
 
 def _combined(problems: list[ResguardoError]) -> ResguardoError:
@@ -62,13 +58,13 @@ def _combined(problems: list[ResguardoError]) -> ResguardoError:
     return first if len(problems) == 1 else type(first)("; ".join(f"{error.reason}: {error}" for error in problems))
 
 
-def _check_store(policy: BackupPolicy, credentials: Credentials, findings: Findings, progress: Progress) -> None:
-    progress.step("the store: writing, reading back, a conditional write twice")
-    store = credentials.open_store(policy.spec.store)
+def _check_store(policy: BackupPolicy, context: Context) -> None:
+    context.progress.step("the store: writing, reading back, a conditional write twice")
+    store = context.credentials.open_store(policy.spec.store)
     probe_conditional_writes(store)
-    progress.step("the store: claiming the prefix, reading the inventory")
+    context.progress.step("the store: claiming the prefix, reading the inventory")
     claim_prefix(store, policy)
-    read_inventory(store, findings)
+    read_inventory(store, context.findings)
 
 
 def read_inventory(store: Store, findings: Findings) -> None:
@@ -78,13 +74,15 @@ def read_inventory(store: Store, findings: Findings) -> None:
     findings.newest_backup = newest_summary(entries)
 
 
-def _check_database(policy: BackupPolicy, credentials: Credentials, _findings: Findings, progress: Progress) -> None:
+def _check_database(policy: BackupPolicy, context: Context) -> None:
     source = policy.spec.source.postgres
     if source is None:
         raise AssertionError("a source has exactly one member")
     database = source.pg_dump.database
-    progress.step(f"the database: logging in to {database} on {source.connection.host}, looking for missing rights")
-    login = credentials.login(source.connection)
+    context.progress.step(
+        f"the database: logging in to {database} on {source.connection.host}, looking for missing rights"
+    )
+    login = context.credentials.login(source.connection)
     with (
         tempfile.TemporaryDirectory(prefix="resguardo-") as scratch,
         Server(login, Path(scratch)) as server,

@@ -11,22 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import structlog
 
 from resguardo.api.durations import print_duration
 from resguardo.api.errors import DeadlineExceeded, ResguardoError, Stopped
-from resguardo.api.policy import BackupSummary, Inventory
+from resguardo.api.policy import BackupPolicy, BackupSummary, Inventory
 from resguardo.api.report import Report, RestoreOutcome, Subject, Task
+from resguardo.api.request import RestoreRequest
+from resguardo.jobs.credentials import Credentials
+from resguardo.jobs.progress import Progress
 
 log = structlog.get_logger()
 
 INTERNAL_ERROR = "InternalError"
-#: Time to clean up in after the deadline or a stop: abort uploads, drop a temporary database.
-CLEANUP_SECONDS = 60
 
 
 @dataclass
@@ -112,22 +111,38 @@ class Deadline:
                 signal.signal(number, handler)
 
 
-def perform(task: Task, subject: Subject, timeout: timedelta, work: Callable[[Findings, Deadline], None]) -> Outcome:
+@dataclass(frozen=True)
+class Context:
+    """What every task is given: credentials to use, a place for findings, its deadline, somebody to tell."""
+
+    credentials: Credentials
+    findings: Findings
+    deadline: Deadline
+    progress: Progress
+
+
+def perform(
+    task: Task,
+    subject: Subject,
+    work: Callable[[Context], None],
+    *,
+    timeout: timedelta,
+    credentials: Credentials,
+    progress: Progress,
+) -> Outcome:
     """Run a task and say how it ended. Never raises: an unexpected error is a Report of InternalError, and is logged."""
     started_at = datetime.now(UTC)
     findings = Findings()
     deadline = Deadline(started_at + timeout, timeout)
-    error: ResguardoError | None = None
     reason, message, exit_status = "", "", 0
     try:
         with deadline.enforced():
-            work(findings, deadline)
+            work(Context(credentials, findings, deadline, progress))
         reason, message = findings.reason, findings.message
-    except ResguardoError as raised:
-        error = raised
+    except ResguardoError as error:
         reason, message, exit_status = error.reason, str(error), error.exit_status
-        log.error("failed", task=task, reason=reason, message=message)
-    except Exception as unexpected:  # noqa: BLE001 - the one place where nothing may pass
+        log.error("failed", task=task, reason=reason, message=message)  # noqa: TRY400 - the message says it all
+    except Exception as unexpected:
         log.exception("unexpected error", task=task)
         reason, exit_status = INTERNAL_ERROR, 1
         message = f"{type(unexpected).__name__}: {unexpected}; this is a defect, please report it with the pod's log"
@@ -147,15 +162,10 @@ def perform(task: Task, subject: Subject, timeout: timedelta, work: Callable[[Fi
     return Outcome(report, exit_status)
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Leave the Report where the kubelet picks up termination messages."""
-    path.write_text(report.to_message())
-
-
-def subject_of(document: Any) -> Subject:
+def subject_of(document: BackupPolicy | RestoreRequest) -> Subject:
     """Who a policy or request is, for the Report to echo."""
     return Subject(
         uid=document.metadata.uid,
         generation=document.metadata.generation,
-        hash=getattr(document, "hash", None) or document.fingerprint,
+        hash=document.hash if isinstance(document, BackupPolicy) else document.fingerprint,
     )

@@ -1,0 +1,257 @@
+"""One restore: into a new database, compared with the census, then given its name. What is there before stays as it is."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from resguardo.api.base import print_time
+from resguardo.api.census import Census
+from resguardo.api.conditions import Reason
+from resguardo.api.errors import (
+    DocumentInvalid,
+    Expired,
+    ManifestInvalid,
+    ResguardoError,
+    RestoredUnverified,
+)
+from resguardo.api.manifest import Manifest, ObjectEntry, ObjectRole
+from resguardo.api.policy import BackupPolicy
+from resguardo.api.report import RestoreOutcome
+from resguardo.api.request import PostgresTarget, RestoreRequest
+from resguardo.api.s3 import Store as StoreSpec
+from resguardo.api.sizes import parse_size
+from resguardo.jobs.task import Context
+from resguardo.postgres.connection import Server
+from resguardo.postgres.contents import read_contents
+from resguardo.postgres.database import create_database, drop_leftovers, drop_unfinished, kept_name, temporary_name
+from resguardo.postgres.load import load, to_sql
+from resguardo.postgres.mark import Mark, MarkState, refuse_replay
+from resguardo.postgres.promote import drop_previous, leave_aside, promote, promotion_commands
+from resguardo.postgres.restored_properties import apply_properties
+from resguardo.postgres.roles import borrowed_memberships, create_roles
+from resguardo.postgres.target import marked_databases, read_target_facts
+from resguardo.postgres.verify import verify
+from resguardo.rules.restore_plan import RestorePlan, Wishes, plan_restore
+from resguardo.rules.selection import choose
+from resguardo.store.catalogue import backup_summary, list_backups, read_census
+from resguardo.store.download import open_object
+from resguardo.store.protocol import Store
+
+log = structlog.get_logger()
+
+
+def store_of(request: RestoreRequest, policies: list[BackupPolicy]) -> StoreSpec:
+    """The store that the request names, itself or by its policy. Raises DocumentInvalid where that policy is not given."""
+    if request.spec.from_.store is not None:
+        return request.spec.from_.store
+    reference = request.spec.from_.policy_ref
+    name = reference.name if reference else ""
+    for policy in policies:
+        if policy.metadata.name == name:
+            return policy.spec.store
+    raise DocumentInvalid(f"the request restores from policy {name}: give its file too, with another --filename")
+
+
+def choose_backup(store: Store, request: RestoreRequest) -> Manifest:
+    """The backup that the request asks for, from the bucket alone. Raises BackupNotFound."""
+    entries = list_backups(store)
+    unreadable = {entry.id: str(entry.problem) for entry in entries if entry.problem}
+    manifests = [entry.manifest for entry in entries if entry.manifest]
+    return choose(manifests, request.spec.recover, unreadable=unreadable)
+
+
+def write_sql(request: RestoreRequest, store_spec: StoreSpec, output: IO[bytes], context: Context) -> None:
+    """Write the backup as plain SQL for psql. Needs the store alone; ends with an error where the SQL is not whole."""
+    store = context.credentials.open_store(store_spec)
+    manifest = choose_backup(store, request)
+    context.progress.step(f"writing backup {manifest.id} as SQL")
+    with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, _dump(store, manifest) as chunks:
+        to_sql(chunks, output, deadline=context.deadline.at, scratch=Path(scratch))
+    context.findings.backup = backup_summary(manifest)
+    context.findings.message = f"backup {manifest.id} was written as SQL"
+
+
+def restore(request: RestoreRequest, store_spec: StoreSpec, context: Context) -> None:
+    """Bring a backup back under the name that the request gives, or raise and leave everything as it was.
+
+    A database that differs from the census is kept under its temporary name: RestoredUnverified tells how to promote it.
+    """
+    if request.spec.not_after is not None and datetime.now(UTC) > request.spec.not_after:
+        raise Expired(
+            f"notAfter {print_time(request.spec.not_after)} has passed; for a restore now, make a new request"
+        )
+    target = target_of(request)
+    store = context.credentials.open_store(store_spec)
+    context.progress.step("reading the catalogue, the census and the contents of the dump")
+    manifest = choose_backup(store, request)
+    context.findings.backup = backup_summary(manifest)
+    context.findings.restore = RestoreOutcome(recovery_point_time=manifest.snapshot_at)
+    census = read_census(store, manifest)
+    login = context.credentials.login(target.connection)
+    with (
+        tempfile.TemporaryDirectory(prefix="resguardo-") as scratch,
+        Server(login, Path(scratch)) as server,
+    ):
+        _Restore(request, target, store, manifest, census, server, context).carry_out()
+
+
+def uid_of(request: RestoreRequest) -> str:
+    """The request's uid; of one that no API server has seen, something as good that is the same each time."""
+    return request.metadata.uid or f"by-hand-{request.fingerprint}"
+
+
+def target_of(request: RestoreRequest) -> PostgresTarget:
+    """Where the request restores to."""
+    if request.spec.target.postgres is None:
+        raise AssertionError("a target has exactly one member")
+    return request.spec.target.postgres
+
+
+def drop_kept(request: RestoreRequest, context: Context) -> None:
+    """Drop the database that the request's Replace kept aside; may be repeated."""
+    target = target_of(request)
+    context.progress.step(f"dropping what the restore of {target.database} kept aside")
+    login = context.credentials.login(target.connection)
+    with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, Server(login, Path(scratch)) as server:
+        dropped = drop_previous(
+            server,
+            target=target.database,
+            uid=uid_of(request),
+            fingerprint=request.fingerprint,
+        )
+    context.findings.message = (
+        f"dropped {', '.join(dropped)}" if dropped else "nothing was kept aside, or it is gone already"
+    )
+
+
+@dataclass(frozen=True)
+class _Restore:
+    request: RestoreRequest
+    target: PostgresTarget
+    store: Store
+    manifest: Manifest
+    census: Census
+    server: Server
+    context: Context
+
+    def carry_out(self) -> None:
+        plan = self._plan()
+        self._tell(omitted=[*plan.omitted, *plan.notes])
+        plan.require_clear()
+        name, suffix = self.target.database, secrets.token_hex(3)
+        temporary = temporary_name(name, suffix)
+        keep_as = kept_name(name, suffix) if plan.replaces else None
+        create_roles(self.server, plan.roles_to_create, target=name)
+        with borrowed_memberships(self.server, plan.roles_to_borrow, target=name):
+            mark = self._mark(MarkState.BEING_RESTORED)
+            try:
+                self._fill(temporary, plan, mark)
+                self._give_name(temporary, keep_as, mark)
+            except RestoredUnverified:
+                raise
+            except BaseException:
+                with suppress(ResguardoError):
+                    drop_unfinished(self.server, temporary, mark, target=name)
+                raise
+        self._tell(database=name, previous_database=keep_as)
+        self.context.findings.reason = Reason.RESTORED
+        kept = f"; the database that had the name is kept as {keep_as}" if keep_as else ""
+        self.context.findings.message = (
+            f"backup {self.manifest.id} stands as database {name}, equal to its census{kept}"
+        )
+
+    def _plan(self) -> RestorePlan:
+        with _dump(self.store, self.manifest) as chunks:
+            contents = read_contents(chunks, self.context.deadline.at)
+        name, uid, fingerprint = self.target.database, uid_of(self.request), self.request.fingerprint
+        self.context.progress.step(f"looking at {self.target.connection.host} for everything that would fail")
+        marked = marked_databases(self.server, name)
+        refuse_replay(marked, target=name, uid=uid, fingerprint=fingerprint)
+        for leftover in drop_leftovers(self.server, marked, target=name, uid=uid, fingerprint=fingerprint):
+            log.warning("dropped what an interrupted run of this request had left", database=leftover)
+        facts = read_target_facts(self.server, name, contents=contents, wanted=self.census.database)
+        free_space = self.target.free_space
+        wishes = Wishes(
+            database=name,
+            on_existing=self.target.on_existing,
+            ownership=self.target.ownership,
+            globals=self.target.globals,
+            free_space_bytes=parse_size(free_space) if free_space else None,
+        )
+        return plan_restore(wishes, contents, self.census, facts)
+
+    def _fill(self, temporary: str, plan: RestorePlan, mark: Mark) -> None:
+        name = self.target.database
+        self.context.progress.step(f"loading backup {self.manifest.id} into {temporary}")
+        create_database(
+            self.server, temporary, self.census.database, mark, target=name, deadline=self.context.deadline.at
+        )
+        with _dump(self.store, self.manifest) as chunks:
+            total = _only(self.manifest, ObjectRole.DUMP).plain_bytes
+            load(
+                self.server,
+                temporary,
+                self.context.progress.count("load", chunks, total),
+                plan,
+                self.context.deadline.at,
+            )
+        self.context.progress.step("comparing with the census, table by table")
+        verification = verify(self.server, temporary, self.census, deadline=self.context.deadline.at)
+        self._tell(checks=list(verification.checks))
+        lacking = apply_properties(
+            self.server, temporary, self.census.database, mark,
+            ownership=self.target.ownership, target=name, deadline=self.context.deadline.at,
+        )  # fmt: skip
+        self._tell(omitted=[*self._outcome.omitted, *lacking])
+        if not verification.is_equal:
+            leave_aside(self.server, temporary, mark=mark, target=name)
+            self._tell(database=temporary)
+            keep_as = kept_name(name, secrets.token_hex(3)) if plan.replaces else None
+            commands = promotion_commands(temporary, name, keep_as=keep_as)
+            raise RestoredUnverified(
+                f"{verification.differences}. It stands as database {temporary}, and {name} is as it was. To use it all "
+                f"the same, look at it and run in psql:\n{commands}"
+            )
+
+    def _give_name(self, temporary: str, keep_as: str | None, mark: Mark) -> None:
+        name = self.target.database
+        self.context.progress.step(f"renaming {temporary} to {name}")
+        with self.context.deadline.hold():
+            promote(self.server, temporary, name, keep_as=keep_as, mark=mark, deadline=self.context.deadline.at)
+
+    @property
+    def _outcome(self) -> RestoreOutcome:
+        return self.context.findings.restore or RestoreOutcome()
+
+    def _tell(self, **facts: object) -> None:
+        self.context.findings.restore = self._outcome.model_copy(update=facts)
+
+    def _mark(self, state: MarkState) -> Mark:
+        metadata = self.request.metadata
+        return Mark(
+            state, metadata.namespace, metadata.name, uid_of(self.request), self.request.fingerprint, self.manifest.id
+        )
+
+
+def _only(manifest: Manifest, role: ObjectRole) -> ObjectEntry:
+    found = [entry for entry in manifest.objects if entry.role is role]
+    if len(found) != 1:
+        raise ManifestInvalid(f"the manifest of {manifest.id} names {len(found)} objects of role {role}; one is needed")
+    return found[0]
+
+
+@contextmanager
+def _dump(store: Store, manifest: Manifest) -> Iterator[Iterator[bytes]]:
+    chunks = open_object(store, manifest.id, _only(manifest, ObjectRole.DUMP))
+    # Closed early, it must let go of what is being fetched ahead.
+    with closing(chunks):  # type: ignore[type-var]
+        yield chunks
