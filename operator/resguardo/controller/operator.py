@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -62,12 +62,12 @@ async def _serve(
     namespaces: Sequence[str] | None, image: str | None, own_pod: OwnPod | None, liveness_port: int
 ) -> None:
     cluster = Cluster.from_environment()
-    image = image or await asyncio.to_thread(_own_image, cluster, own_pod)
+    pods_image = image if image else await asyncio.to_thread(_own_image, cluster, own_pod)
     await _wait_until_served(cluster)
     identity = await asyncio.to_thread(cluster.get, "Namespace", None, "kube-system")
     if identity is None:
         raise ClusterError(404, "there is no namespace kube-system, whose uid says which cluster this is")
-    controller = Controller(cluster, Settings(image=image, cluster_id=identity["metadata"]["uid"]))
+    controller = Controller(cluster, Settings(image=pods_image, cluster_id=identity["metadata"]["uid"]))
     registry = kopf.OperatorRegistry()
     register(registry, controller.queue.wake)
     log.info("serving %s", "all namespaces" if namespaces is None else ", ".join(namespaces))
@@ -117,6 +117,7 @@ class Controller:
 
     cluster: Cluster
     settings: Settings
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     queue: WorkQueue = field(init=False)
     _refusals: dict[Key, Refusal] = field(default_factory=dict)
 
@@ -132,7 +133,7 @@ class Controller:
         if resource is None:
             self._refusals.pop(key, None)
             return Next()
-        now = datetime.now(UTC)
+        now = self.clock()
         # What was refused is tried again, and only then told anew: no stale word stays in status.
         outcome = self._decide(key, resource, self._refusals.get(key), now)
         try:
