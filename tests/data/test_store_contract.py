@@ -85,7 +85,9 @@ def test_any_legal_key_is_written_listed_read_and_removed(store: Store, key: str
 
 def test_a_listing_of_several_pages_is_complete_and_in_the_order_of_the_keys_bytes(store: Store) -> None:
     keys = sorted([f"many/{number:05}" for number in range(1005)] + ["many/a-b", "many/a.b", "many/a/b", "many/é"])
-    threads = [threading.Thread(target=lambda part=keys[i::4]: [store.put(key, b"x") for key in part]) for i in range(4)]
+    threads = [
+        threading.Thread(target=lambda part=keys[i::4]: [store.put(key, b"x") for key in part]) for i in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -38,12 +38,20 @@ def test_a_key_without_rights_is_told_the_action_the_object_and_the_bucket(
 
 @pytest.mark.parametrize(
     "keys",
-    [AccessKeys("nobody", "x"), AccessKeys(ROOT.access_key_id, "not the secret"), AccessKeys("Ünïcode".encode().hex(), "é")],
+    [
+        AccessKeys("nobody", "x"),
+        AccessKeys(ROOT.access_key_id, "not the secret"),
+        AccessKeys("Ünïcode".encode().hex(), "é"),
+    ],
 )
-def test_wrong_keys_are_refused_without_showing_the_secret(s3_server: S3Server, s3_bucket: str, keys: AccessKeys) -> None:
+def test_wrong_keys_are_refused_without_showing_the_secret(
+    s3_server: S3Server, s3_bucket: str, keys: AccessKeys
+) -> None:
     with pytest.raises(StoreAccessDenied, match="refuses the access key") as raised:
         list(s3_server.store(s3_bucket, keys=keys).list(""))
-    assert keys.secret_access_key not in str(raised.value).replace(keys.access_key_id, "") or keys.secret_access_key == "x"
+    assert (
+        keys.secret_access_key not in str(raised.value).replace(keys.access_key_id, "") or keys.secret_access_key == "x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +76,9 @@ def test_a_secret_stands_in_no_repr() -> None:
     assert "hush" not in repr(AccessKeys("id", "hush"))
 
 
-@pytest.mark.parametrize(("name", "call", "action"), [call for call in CALLS if call[0] not in {"head", "abort_uploads"}])
+@pytest.mark.parametrize(
+    ("name", "call", "action"), [call for call in CALLS if call[0] not in {"head", "abort_uploads"}]
+)
 def test_a_bucket_that_is_not_there_is_named(s3_server: S3Server, name: str, call: object, action: str) -> None:
     with pytest.raises(BucketNotFound, match="there is no bucket no-such-bucket at http://127"):
         call(s3_server.store("no-such-bucket"))  # type: ignore[operator]
@@ -80,7 +90,9 @@ def test_nobody_at_the_endpoint_is_unreachable(s3_server: S3Server, s3_bucket: s
         list(store.list(""))
 
 
-def test_a_server_without_the_tls_that_the_endpoint_promises_is_unreachable(s3_server: S3Server, s3_bucket: str) -> None:
+def test_a_server_without_the_tls_that_the_endpoint_promises_is_unreachable(
+    s3_server: S3Server, s3_bucket: str
+) -> None:
     store = s3_server.store(s3_bucket, endpoint=s3_server.endpoint.replace("http:", "https:"))
     with pytest.raises(StoreUnreachable, match="no trusted TLS"):
         list(store.list(""))
@@ -100,7 +112,9 @@ def test_environment_and_configuration_files_are_never_consulted(
     s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tmp_path / "config"
-    config.write_text("[default]\nregion = nowhere\nendpoint_url = http://127.0.0.1:1\ns3 =\n  addressing_style = virtual\n")
+    config.write_text(
+        "[default]\nregion = nowhere\nendpoint_url = http://127.0.0.1:1\ns3 =\n  addressing_style = virtual\n"
+    )
     for name, text in {
         "AWS_ACCESS_KEY_ID": "junk",
         "AWS_SECRET_ACCESS_KEY": "junk",
@@ -125,7 +139,9 @@ def test_environment_and_configuration_files_are_never_consulted(
     assert store.get("x", max_bytes=1).body == b"1"
 
 
-def test_a_user_with_a_policy_for_one_prefix_can_use_that_prefix_and_no_other(s3_server: S3Server, s3_bucket: str) -> None:
+def test_a_user_with_a_policy_for_one_prefix_can_use_that_prefix_and_no_other(
+    s3_server: S3Server, s3_bucket: str
+) -> None:
     keys = s3_server.make_user()
     s3_server.root.put_bucket_policy(
         Bucket=s3_bucket,

@@ -51,6 +51,9 @@ def read_blocks(store: Store, backup_id: str, entry: ObjectEntry) -> BlockList:
     size = blocks_of(entry.bytes, entry.block_bytes) * LINE_BYTES
     blocks = BlockList(store.get(key, max_bytes=size).body)
     if blocks.sha256 != entry.blocks_sha256:
+        # Read twice before it is called corrupt: the first time it may have been damaged on its way.
+        blocks = BlockList(store.get(key, max_bytes=size).body)
+    if blocks.sha256 != entry.blocks_sha256:
         raise ObjectCorrupt(f"the list of blocks {key} is not the one that backup {backup_id} wrote; {_ADVICE}")
     if len(blocks.text) != size or not _LINES.fullmatch(blocks.text):
         raise ObjectCorrupt(f"the list of blocks {key} does not fit an object of {entry.bytes} bytes; {_ADVICE}")

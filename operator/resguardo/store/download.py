@@ -18,6 +18,7 @@ from resguardo.store.protocol import Store
 from resguardo.store.threads import RequestThreads
 
 PREFETCH = 4
+Block = bytes | bytearray
 _ADVICE = "restore another backup, and find out who writes to the bucket"
 
 
@@ -37,7 +38,7 @@ def verify_object(store: Store, backup_id: str, entry: ObjectEntry, *, prefetch:
         pass
 
 
-def _open_blocks(store: Store, backup_id: str, entry: ObjectEntry, prefetch: int) -> Iterator[bytes]:
+def _open_blocks(store: Store, backup_id: str, entry: ObjectEntry, prefetch: int) -> Iterator[Block]:
     blocks = read_blocks(store, backup_id, entry)
     key = object_key(backup_id, entry.key)
     there = store.head(key)
@@ -48,10 +49,10 @@ def _open_blocks(store: Store, backup_id: str, entry: ObjectEntry, prefetch: int
     return _verified_blocks(store, key, entry, blocks, prefetch)
 
 
-def _verified_blocks(store: Store, key: str, entry: ObjectEntry, blocks: BlockList, prefetch: int) -> Iterator[bytes]:
+def _verified_blocks(store: Store, key: str, entry: ObjectEntry, blocks: BlockList, prefetch: int) -> Iterator[Block]:
     whole = hashlib.sha256()
     threads = RequestThreads(prefetch, name=f"download {key}")
-    ahead: deque[Future[bytes]] = deque()
+    ahead: deque[Future[Block]] = deque()
     try:
         for index in range(len(blocks) + prefetch):
             if index < len(blocks):
@@ -67,7 +68,7 @@ def _verified_blocks(store: Store, key: str, entry: ObjectEntry, blocks: BlockLi
         raise ObjectCorrupt(f"object {key} has another SHA-256 than its manifest says; {_ADVICE}")
 
 
-def _read_block(store: Store, key: str, entry: ObjectEntry, blocks: BlockList, index: int) -> bytes:
+def _read_block(store: Store, key: str, entry: ObjectEntry, blocks: BlockList, index: int) -> Block:
     start = index * entry.block_bytes
     length = min(entry.block_bytes, entry.bytes - start)
     for _ in range(2):
@@ -84,7 +85,7 @@ def _read_block(store: Store, key: str, entry: ObjectEntry, blocks: BlockList, i
 class _BlockReader:
     """Blocks as something to read from."""
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
+    def __init__(self, blocks: Iterator[Block]) -> None:
         self._blocks = blocks
         self._rest = memoryview(b"")
 
@@ -97,7 +98,7 @@ class _BlockReader:
         return bytes(taken)
 
 
-def _plain_chunks(blocks: Iterator[bytes], key: str, entry: ObjectEntry) -> Iterator[bytes]:
+def _plain_chunks(blocks: Iterator[Block], key: str, entry: ObjectEntry) -> Iterator[bytes]:
     plain_bytes = 0
     try:
         for chunk in decompress(_BlockReader(blocks)):

@@ -91,7 +91,7 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
 
-    def read_range(self, key: str, start: int, length: int) -> bytes:
+    def read_range(self, key: str, start: int, length: int) -> bytes | bytearray:
         """Exactly these bytes. Raises ObjectMissing, and ObjectCorrupt where the object ends before them."""
 
     def begin_upload(self, key: str) -> Upload:

@@ -36,6 +36,7 @@ __all__ = ["AccessKeys", "S3Store"]
 T = TypeVar("T")
 
 BODY_ATTEMPTS = 5
+PIECE_BYTES = 256 * 1024
 
 
 class S3Store:
@@ -123,7 +124,7 @@ class S3Store:
                         f"object {self._prefix + key!r} in bucket {self._bucket} has {length} bytes, and such an object "
                         f"never has more than {max_bytes}"
                     )
-                return Stored(_read_body(answer, length), answer["ETag"], answer["LastModified"])
+                return Stored(bytes(_read_body(answer, length)), answer["ETag"], answer["LastModified"])
 
         return _again(read, when=_is_reread)
 
@@ -163,12 +164,12 @@ class S3Store:
         with self._translated("s3:DeleteObject", key):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
-    def read_range(self, key: str, start: int, length: int) -> bytes:
+    def read_range(self, key: str, start: int, length: int) -> bytes | bytearray:
         """Exactly these bytes of an object."""
         if length == 0:
             return b""
 
-        def read() -> bytes:
+        def read() -> bytearray:
             with self._translated("s3:GetObject", key):
                 answer = self._client.get_object(
                     Bucket=self._bucket, Key=self._prefix + key, Range=f"bytes={start}-{start + length - 1}"
@@ -222,15 +223,24 @@ class S3Store:
             raise translate(error, Request(action, self._bucket, self._prefix + key, self._endpoint)) from error
 
 
-def _read_body(answer: GetObjectOutputTypeDef, length: int) -> bytes:
+def _read_body(answer: GetObjectOutputTypeDef, length: int) -> bytearray:
+    # Piece by piece into its place: read whole, the body would stand in memory twice for a moment.
+    read = bytearray(length)
+    position = 0
     try:
-        with answer["Body"] as body:
-            read: bytes = body.read(length)
+        with answer["Body"] as body, memoryview(read) as view:
+            while position < length and (count := _read_into(body, view[position : position + PIECE_BYTES])):
+                position += count
     except BotoCoreError as error:
         raise BodyBrokeOff(error=error) from error
-    if len(read) != length:
-        raise BodyBrokeOff(error=f"{len(read)} of {length} bytes came")
+    if position != length:
+        raise BodyBrokeOff(error=f"{position} of {length} bytes came")
     return read
+
+
+def _read_into(body: Any, piece: memoryview) -> int:
+    count: int = body.readinto(piece)
+    return count
 
 
 def _again(request: Callable[[], T], *, when: Callable[[BaseException], bool]) -> T:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    retry_if_result,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from resguardo.api.errors import ObjectCorrupt, StoreError
 from resguardo.store.protocol import ObjectInfo
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART_ATTEMPTS = 5
+APPEAR_SECONDS = 30
 #: Bodies up to this size are handed to the socket in one piece.
 ONE_PIECE_BYTES = 64 * 1024
 
@@ -116,8 +124,9 @@ class S3Upload:
         numbers = sorted(self._parts)
         if numbers != list(range(1, len(numbers) + 1)) or not numbers:
             raise AssertionError(f"parts {numbers} are not 1 to {len(numbers)}")
+        made_etag = None
         try:
-            self._patient_client.complete_multipart_upload(
+            answer = self._patient_client.complete_multipart_upload(
                 Bucket=self._request.bucket,
                 Key=self._request.key,
                 UploadId=self._upload_id,
@@ -141,9 +150,10 @@ class S3Upload:
             if found is None or not self._is_proven(found):
                 raise failure from error
         else:
-            found = self._look(None)
+            found = self._look_until_there()
+            made_etag = answer["ETag"]
         self._is_complete = True
-        return self._confirmed(found)
+        return self._confirmed(found, made_etag)
 
     def abort(self) -> None:
         """Make the store forget the parts."""
@@ -167,6 +177,16 @@ class S3Upload:
                 return None
             raise failure or translate(error, replace(self._request, action="s3:GetObject")) from error
 
+    def _look_until_there(self) -> dict[str, Any] | None:
+        # A second attempt may be told success while the server is still busy with the first.
+        looking = Retrying(
+            retry=retry_if_result(lambda found: found is None),
+            stop=stop_after_delay(APPEAR_SECONDS),
+            wait=wait_random_exponential(multiplier=0.25, max=5),
+            retry_error_callback=lambda _state: None,
+        )
+        return looking(self._look, None)
+
     def _is_proven(self, found: dict[str, Any]) -> bool:
         """Whether what is there is made of these very parts: by the store's checksum, or by the ETag of AWS' making."""
         if found["ContentLength"] != self._bytes:
@@ -175,12 +195,15 @@ class S3Upload:
             return bool(_without_count(checksum) == self._composite_sha256())
         return bool(found["ETag"].strip('"') == self._composite_etag())
 
-    def _confirmed(self, found: dict[str, Any] | None) -> ObjectInfo:
+    def _confirmed(self, found: dict[str, Any] | None, made_etag: str | None) -> ObjectInfo:
         where = f"object {self._request.key!r} in bucket {self._request.bucket} at {self._request.endpoint}"
         if found is None:
             raise ObjectCorrupt(f"{where} is not there, although the store said that it was made")
         if found["ContentLength"] != self._bytes:
             raise ObjectCorrupt(f"{where} has {found['ContentLength']} bytes, and {self._bytes} were sent")
+        # versitygw answers 200 for an upload that is gone wherever an object stands, even another's.
+        if made_etag is not None and made_etag.strip('"') != found["ETag"].strip('"'):
+            raise ObjectCorrupt(f"{where} is another object than the one that was made of the parts sent")
         checksum = found.get("ChecksumSHA256")
         if checksum and _without_count(checksum) != self._composite_sha256():
             raise ObjectCorrupt(f"{where} has another checksum than the parts that were sent")

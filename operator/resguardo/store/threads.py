@@ -59,10 +59,8 @@ class RequestThreads(Executor):
             future, call = task
             if future.set_running_or_notify_cancel():
                 try:
-                    result = call()
+                    future.set_result(call())
                 except BaseException as error:
                     future.set_exception(error)
-                else:
-                    future.set_result(result)
             # A thread that waits for its next task must not keep the last one's bytes alive.
             del future, call, task
