@@ -81,10 +81,10 @@ up() {
   say "applying db-prod, db-homolog and the S3 server to the namespace rig"
   apply_databases "$POSTGRES_IMAGE" '/^  clusterIP: /d' # a cluster has its own range of addresses
   apply_s3
-  for name in db-prod db-homolog s3; do until_true 300 "$name is there" kubectl -n rig rollout status deployment/$name --timeout=5s; done
-  until_true 60 "db-prod answers" database_answers db-prod 15432
-  until_true 60 "db-homolog answers" database_answers db-homolog 15433
-  until_true 60 "the S3 server answers" s3_answers
+  for name in db-prod db-homolog s3; do wait_for_server 300 $name kubectl -n rig rollout status deployment/$name --timeout=5s; done
+  wait_for_server 60 db-prod database_answers db-prod 15432
+  wait_for_server 60 db-homolog database_answers db-homolog 15433
+  wait_for_server 60 s3 s3_answers
   nodes_have_the_image
   write_env "$STATE/env" http://127.0.0.1:17070 https://127.0.0.1:17071 127.0.0.1:15432 127.0.0.1:15433 \
     http://s3.rig.svc:7070 https://s3.rig.svc:7071 <<ENV

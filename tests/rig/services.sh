@@ -45,6 +45,15 @@ apply_databases() { # apply_databases POSTGRES-IMAGE [SED-EXPRESSION]
   } | kubectl apply -f - >/dev/null
 }
 
+# Waits for a server in the namespace rig; where it does not come, shows what a person would look at.
+wait_for_server() { # wait_for_server SECONDS NAME COMMAND...
+  local seconds=$1 name=$2; shift 2
+  until_true "$seconds" "$name answers" "$@" && return
+  kubectl -n rig get pods,events >&2
+  kubectl -n rig logs "deployment/$name" --all-containers --tail=20 >&2
+  return 1
+}
+
 # What demo, tests and bench read. Arguments: the machine's way to each server, then the pods'.
 write_env() { # write_env FILE S3 S3-TLS PROD HOMOLOG POD-S3 POD-S3-TLS; more lines on standard input
   { cat

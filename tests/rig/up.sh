@@ -294,8 +294,8 @@ database_answers() { PGPASSWORD=$(password "$1") PGCONNECT_TIMEOUT=2 psql -qXtA 
 
 start_databases() {
   apply_databases "$POSTGRES_IMAGE"
-  until_true 120 "db-prod answers" database_answers db-prod $PROD_IP
-  until_true 120 "db-homolog answers" database_answers db-homolog $HOMOLOG_IP
+  wait_for_server 120 db-prod database_answers db-prod $PROD_IP
+  wait_for_server 120 db-homolog database_answers db-homolog $HOMOLOG_IP
 }
 
 # --- What the tests read
