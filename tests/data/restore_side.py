@@ -28,6 +28,7 @@ from resguardo.postgres.verify import Verification, verify
 from resguardo.rules.restore_plan import RestorePlan, Wishes, plan_restore
 from tests.fixtures.postgres import PostgresServer
 
+# ruff: noqa: ISC004 - one statement of SQL on several lines
 SECONDS = 120
 
 

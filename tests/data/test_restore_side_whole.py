@@ -192,15 +192,12 @@ def test_a_role_without_superuser_lists_what_it_had_to_leave_out(
         assert postgres_server.query(query, database=f"{rich.database[:20]} next") == []
 
 
-@pytest.mark.parametrize("as_superuser", [True, False], ids=["superuser", "limited"])
+@pytest.mark.parametrize("restorer", ["server", "limited"], ids=["as superuser", "without"])
 def test_roles_that_are_missing_are_made_without_login_and_without_power(
-    postgres_server: PostgresServer,
-    server: Server,
-    limited: Server,
-    make_rich: Maker,
-    tmp_path: Path,
-    as_superuser: bool,
+    postgres_server: PostgresServer, make_rich: Maker, tmp_path: Path, restorer: str, request: pytest.FixtureRequest
 ) -> None:
+    server: Server = request.getfixturevalue("server")
+    restoring: Server = request.getfixturevalue(restorer)
     rich = make_rich()
     app, odd = (sql.Identifier(rich.roles[key]).as_string(None) for key in ("app", "odd"))
     postgres_server.execute(f"GRANT {odd} TO {app}", f"ALTER ROLE {odd} NOINHERIT")
@@ -210,7 +207,7 @@ def test_roles_that_are_missing_are_made_without_login_and_without_power(
     for name in rich.roles.values():
         postgres_server._execute_composed(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
-    restored = restore(server if as_superuser else limited, dump, wish(rich.database))
+    restored = restore(restoring, dump, wish(rich.database))
 
     assert restored.kept_as is None
     assert state(postgres_server, server, rich.database) == before
@@ -221,7 +218,7 @@ def test_roles_that_are_missing_are_made_without_login_and_without_power(
     )
     assert sorted(made) == sorted([(named[0], True, False), (named[1], False, False), (named[2], True, False)])
     assert memberships(postgres_server, app) == [(odd,)]
-    assert memberships(postgres_server, limited.login.username) == []
+    assert memberships(postgres_server, restoring.login.username) == []
     assert any("login, password" in sentence for sentence in restored.omitted)
 
 

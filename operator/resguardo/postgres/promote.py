@@ -20,6 +20,7 @@ from psycopg import errors, sql
 
 from resguardo.api.errors import (
     DatabaseUnreachable,
+    DeadlineExceeded,
     PermissionDenied,
     ResguardoError,
     RestoreFailed,
@@ -125,6 +126,7 @@ class _Promotion:
 
     def run(self) -> None:
         pause = 0.05
+        obstacle: ResguardoError | _InTheWay | None = None
         while True:
             try:
                 with (
@@ -132,20 +134,23 @@ class _Promotion:
                     bounded(connection, self.deadline, f"giving the restored database the name {self.target}"),
                 ):
                     self._attempt(connection)
-            except _InTheWay as obstacle:
-                if seconds_until(self.deadline) <= pause:
-                    raise TargetBusy(
-                        f"database {self.target} could not be replaced in the time allowed: {obstacle}; it is as it was, and "
-                        f"the restored database stands as {self.temporary}"
-                    ) from None
-                log.info("somebody is in the way; trying again", obstacle=str(obstacle))
-            except DatabaseUnreachable:
-                if seconds_until(self.deadline) <= pause:
+            except (_InTheWay, DatabaseUnreachable) as error:
+                obstacle = error
+                log.info("the database cannot be given its name yet; trying again", obstacle=str(error))
+            except DeadlineExceeded:
+                if obstacle is None:
                     raise
+                raise self._busy(obstacle) from None
             else:
                 return
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            time.sleep(min(pause * random.uniform(0.5, 1.5), seconds_until(self.deadline)))  # noqa: S311 - jitter
             pause = min(pause * 2, 2.0)
+
+    def _busy(self, obstacle: Exception) -> TargetBusy:
+        return TargetBusy(
+            f"database {self.target} could not be replaced in {PATIENCE_SECONDS:g} s, or the time allowed: {obstacle}; "
+            "it is as it was"
+        )
 
     def _attempt(self, connection: psycopg.Connection[Any]) -> None:
         names = [self.temporary, *([self.target] if self.keep_as is not None else [])]
