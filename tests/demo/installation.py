@@ -19,10 +19,11 @@ DEPLOYMENT = "resguardo-operator"
 
 def install(kubernetes: Kubernetes, image: str, *, seconds: float) -> None:
     """Apply the CRDs and the operator, and wait until it runs. Raises ClusterError, with its pods' logs."""
+    _refuse_another(kubernetes)
     with tempfile.TemporaryDirectory(prefix="resguardo-demo-") as folder:
         overlay = Path(folder).resolve()
         (overlay / "kustomization.yaml").write_text(yaml.safe_dump(_overlay(overlay, image)))
-        # By server-side apply, and by force: charts/ may have brought some of the same objects.
+        # By force: whatever brought the CRDs earlier may have been Helm, or another field manager.
         kubernetes.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(overlay))
     try:
         kubernetes.kubectl(
@@ -31,6 +32,19 @@ def install(kubernetes: Kubernetes, image: str, *, seconds: float) -> None:
         )  # fmt: skip
     except ClusterError as error:
         raise ClusterError(f"{error}\n\n{kubernetes.explain_operator()}") from None
+
+
+def _refuse_another(kubernetes: Kubernetes) -> None:
+    """Raise ClusterError where Helm installed the operator: its Deployment selects other pods, which cannot be changed."""
+    helms = kubernetes.kubectl(
+        "get", "deployments", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/managed-by=Helm",
+        "-o", r"jsonpath={.items[*].metadata.annotations.meta\.helm\.sh/release-name}",
+    )  # fmt: skip
+    if helms.strip():
+        raise ClusterError(
+            f"an operator that Helm installed runs in {OPERATOR_NAMESPACE}, perhaps of tests that run now or were stopped: "
+            f"helm uninstall {helms.strip()} -n {OPERATOR_NAMESPACE}"
+        )
 
 
 def _overlay(folder: Path, image: str) -> dict[str, Any]:

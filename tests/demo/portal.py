@@ -61,18 +61,20 @@ def fill(
 
 
 def drop(dsn: str, *, database: str = DATABASE, roles: bool) -> None:
-    """Drop the demo's database, and its roles when asked; fine when there is none. Raises NotOurs."""
+    """Drop the demo's database; fine when there is none. Raises NotOurs.
+
+    With `roles`, the demo's roles go as well, and first what restores of the demo left aside, which would hold on to them.
+    """
     with psycopg.connect(dsn, autocommit=True) as server:
-        if _exists(server, database):
-            if not is_ours(server, database):
-                raise NotOurs(
-                    f"database {database} on {server.info.host} was not made by the demo (it has no setting {MARK}); "
-                    "nothing was touched. Give a server that has no such database"
-                )
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
-        if roles:
-            for role in ROLES:
-                server.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+        if _exists(server, database) and not is_ours(server, database):
+            raise NotOurs(
+                f"database {database} on {server.info.host} was not made by the demo (it has no setting {MARK}); "
+                "nothing was touched. Give a server that has no such database"
+            )
+        for name in [database, *(_left_aside(server, database) if roles else [])]:
+            server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        for role in ROLES if roles else ():
+            server.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
 def is_ours(server: psycopg.Connection, database: str) -> bool:
@@ -96,6 +98,16 @@ def size_bytes(dsn: str, *, database: str = DATABASE) -> int:
 
 def _exists(server: psycopg.Connection, database: str) -> bool:
     return server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone() is not None
+
+
+def _left_aside(server: psycopg.Connection, database: str) -> list[str]:
+    """Restores that did not end well, by the mark that they carry (resguardo/postgres/mark.py)."""
+    found = server.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s || '_') AND shobj_description(oid, 'pg_database')"
+        " ~ '(^|\\n)(Being restored|Restored|Kept aside) by Resguardo: request agepar/'",
+        [database],
+    )
+    return [name for (name,) in found]
 
 
 def _text(name: str) -> str:
