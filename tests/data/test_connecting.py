@@ -7,7 +7,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -389,6 +389,28 @@ class TestSessions:
         with server.connect("postgres", autocommit=False) as connection:
             assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
             assert not connection.autocommit
+
+    def test_a_query_does_not_outlive_a_process_that_was_killed(
+        self, server: Server, postgres_server: PostgresServer
+    ) -> None:
+        child = os.fork()
+        if child == 0:
+            try:
+                server.connect("postgres").execute("SELECT pg_sleep(120) /* orphan */")
+            finally:
+                os._exit(0)
+        running = "SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(120)%' AND state = 'active'"
+        wait_until(lambda: len(postgres_server.query(running)) == 1, seconds=10)
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        wait_until(lambda: postgres_server.query(running) == [], seconds=15)
+
+
+def wait_until(is_so: Callable[[], bool], *, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < give_up, "it never came to be"
+        time.sleep(0.05)
 
 
 class TestPoolers:

@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -221,6 +221,10 @@ class Server:
                     " JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = wanted.name",
                     [list(_SESSION_SETTINGS), list(_SESSION_SETTINGS.values())],
                 )
+            # A pod that is killed must not leave its query, and the locks with it, to run on (14 and later). Servers on
+            # systems that cannot tell refuse the setting.
+            with suppress(psycopg.Error):
+                connection.execute("SET client_connection_check_interval = '5s'")
             connection.autocommit = autocommit
         except BaseException:
             connection.close()
