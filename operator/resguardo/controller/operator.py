@@ -51,8 +51,9 @@ def run_operator(
     identity may not be read, ValueError where there is neither image nor own pod.
     """
     kopf.configure(log_format=kopf.LogFormat.JSON)
-    # A line for each watch event says nothing; what came of it, the controller tells.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # A line for each watch event or probe says nothing; what came of it, the controller tells.
+    for chatty in ("kopf.objects", "kopf.activities", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if not image and own_pod is None:
         raise ValueError("which image are the pods of backups to be made from? Set RESGUARDO_IMAGE")
     asyncio.run(_serve(namespaces, image, own_pod, liveness_port))
