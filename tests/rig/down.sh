@@ -28,6 +28,14 @@ kill_containers() {
   for id in $(ctr containers ls -q); do ctr containers delete "$id" >/dev/null; done
 }
 
+# Each change of the source left an image on the node: the last stays. (An image has several names, and one digest.)
+remove_old_images() {
+  local last; last=$(ctr images ls name==localhost/resguardo:dev | awk 'NR == 2 {print $3}')
+  [ -n "$last" ] || return 0
+  ctr images ls | awk -v last="$last" '{digest[$1] = $3} /^localhost\/resguardo:/ && $3 != last {old[$3]}
+    END {for (name in digest) if (digest[name] in old) print name}' | while read -r name; do ctr images rm "$name" >/dev/null; done
+}
+
 # What still runs, where containerd was not there to stop it: the pods' processes by their cgroups, the shims by the
 # socket that they report to.
 kill_strays() {
@@ -65,6 +73,7 @@ if [ ! -d "$RUN" ] && [ ! -d "$STATE/etcd" ]; then say "no rig is running"; exit
 stop kubelet proxy coredns scheduler controller-manager s3 s3-tls
 networks=$(pod_networks)
 kill_containers
+remove_old_images
 stop containerd apiserver etcd
 kill_strays
 unmount_everything

@@ -34,6 +34,11 @@ make_project_image() { # make_project_image NAME BASE
     --build-arg "BASE=$2" --tag "$1" --tag localhost/resguardo:dev "$ROOT"
 }
 
+# Each change of the source makes an image: the newest few stay.
+remove_old_images() {
+  buildah images --format '{{.Name}}:{{.Tag}}' | grep '^localhost/resguardo:dev-' | tail -n +6 | xargs -r buildah rmi >/dev/null 2>&1 || true
+}
+
 rootfs=$("$RIG_DIR/build.sh" --path postgres-image)
 base=localhost/resguardo-rig-postgres:$(basename "$(dirname "$rootfs")" | sed 's/.*-//')
 image_exists "$base" || patiently "making the image $base" "$STATE/log/image-postgres" make_postgres_image "$base" "$rootfs"
@@ -43,5 +48,6 @@ mapfile -t sources < <(cd "$ROOT" && find Dockerfile .dockerignore pyproject.tom
 name=localhost/resguardo:dev-$(key_of "$base" -- "${sources[@]}")
 if ! image_exists "$name"; then
   patiently "building the project's image $name" "$STATE/log/image-project" make_project_image "$name" "$base"
+  remove_old_images
 fi
 echo "$name"

@@ -20,7 +20,7 @@ SOCKET=$RUN/containerd.sock                # short: a socket's path has at most 
 build_everything() {
   "$RIG_DIR/machine.sh" packages cluster
   "$RIG_DIR/build.sh" postgres-image & local image=$!
-  "$RIG_DIR/build.sh" versitygw pause kube
+  "$RIG_DIR/build.sh" versitygw pause kube || { wait; exit 1; }
   wait $image
   KUBE=$("$RIG_DIR/build.sh" --path kube)
   PAUSE=$("$RIG_DIR/build.sh" --path pause)
