@@ -47,4 +47,7 @@ COPY --from=build /opt/app /opt/resguardo/app
 # /usr/lib/postgresql/*/bin is on PATH in the official image already.
 ENV PATH=/opt/resguardo/app/bin:/opt/resguardo/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 65532:65532
+# The official image's is SIGINT, which PostgreSQL understands as "fast shutdown".
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["resguardo"]
+CMD ["--help"]
