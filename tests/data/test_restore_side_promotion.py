@@ -102,14 +102,31 @@ def test_a_session_that_may_not_be_ended_keeps_the_old_database_and_lets_people_
     monkeypatch.setattr(promoting, "PATIENCE_SECONDS", 1.0)
     target = postgres_server.fresh_database("busy", "CREATE TABLE t (a int)", owner=limited.login.username)
     there = databases(postgres_server)
-    with (
-        postgres_server.connect(target),
-        pytest.raises(TargetBusy, match=r"may not end the session of pid .*role postgres"),
-    ):
-        restore(limited, dump, wish(target, on_existing=OnExisting.REPLACE, ownership=Ownership.ROLE))
-    assert allows_connections(postgres_server, target)
+    with postgres_server.connect(target) as superuser, hammering(postgres_server, target, clients=1) as seen:
+        with pytest.raises(TargetBusy, match=r"may not end the session of pid .*role postgres"):
+            restore(limited, dump, wish(target, on_existing=OnExisting.REPLACE, ownership=Ownership.ROLE))
+        assert superuser.execute("SELECT 1").fetchone() == (1,)
+        postgres_server.connect(target).close()
+    assert seen
     assert databases(postgres_server) == there
-    assert postgres_server.query("SELECT count(*) FROM t", database=target) == [(0,)]
+
+
+def test_a_promotion_that_is_killed_in_the_middle_changes_nothing_and_keeps_nobody_out(
+    postgres_server: PostgresServer, server: Server, dump: Dump, target: str
+) -> None:
+    name = f"{target}_t"
+    make_temporary(server, dump, name, target)
+    # Both renames are made and not committed when the session ends, as it does when its process is killed.
+    with postgres_server.connect() as killed, killed.transaction(force_rollback=True):
+        promotion = promoting._Promotion(server, name, target, f"{target}_k", make_mark(), time.monotonic() + SOON)
+        promotion._rename(killed)
+        assert killed.execute("SELECT count(*) FROM pg_database WHERE datname = %s", [f"{target}_k"]).fetchone() == (1,)
+    assert {name, target} < databases(postgres_server)
+    assert allows_connections(postgres_server, target)
+    assert postgres_server.query("SELECT a FROM t", database=target) == [(-1,)]
+    assert target not in [found.name for found in marked_databases(server, target)]
+    kept = promote(server, name, target, keep_as=f"{target}_k", mark=make_mark(), deadline=time.monotonic() + SOON)
+    assert kept == f"{target}_k"
 
 
 @pytest.mark.parametrize(

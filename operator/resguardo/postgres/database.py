@@ -163,7 +163,7 @@ def drop_leftovers(
                 continue
             if at_work := sessions_in(connection, name):
                 raise TargetBusy(
-                    f"another run of this request is loading database {name} ({at_work[0][1]}): let it end, or end it"
+                    f"another run of this request is loading database {name} ({at_work[0]}): let it end, or end it"
                 )
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
             log.info("dropped what an interrupted run left", database=name)

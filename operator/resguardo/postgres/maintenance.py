@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -84,27 +85,43 @@ def _set_statement_timeout(connection: psycopg.Connection[Any], seconds: float) 
     connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", [str(milliseconds)])
 
 
-def sessions_in(connection: psycopg.Connection[Any], database: str) -> list[tuple[int, str]]:
-    """Who is in a database: process ids, and each one's description for people. PostgreSQL's own workers come and go."""
+@dataclass(frozen=True)
+class Session:
+    """Somebody's session in a database; as text, for people."""
+
+    pid: int
+    description: str
+    #: Whether the connection's role may end it (pg_terminate_backend's rules).
+    can_be_ended: bool
+
+    def __str__(self) -> str:
+        return self.description
+
+
+def sessions_in(connection: psycopg.Connection[Any], database: str) -> list[Session]:
+    """Who is in a database. PostgreSQL's own workers, which make way by themselves, are not among them."""
     rows = connection.execute(
         """
-        SELECT pid, pg_catalog.concat('pid ', pid, ', role ', usename, ', application ', application_name,
-                                      ', from ', COALESCE(client_addr::text, 'a local socket'))
-        FROM pg_catalog.pg_stat_activity
-        WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid() AND usename IS NOT NULL AND leader_pid IS NULL
-        ORDER BY pid
+        SELECT a.pid,
+               pg_catalog.concat('pid ', a.pid, ', role ', a.usename, ', application ', a.application_name,
+                                 ', from ' || a.client_addr::text),
+               me.rolsuper OR NOT r.rolsuper
+               AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE') OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))
+        FROM pg_catalog.pg_stat_activity a
+        JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
+        JOIN pg_catalog.pg_roles me ON me.rolname = current_user
+        WHERE a.datname = %s AND a.pid <> pg_catalog.pg_backend_pid() AND a.leader_pid IS NULL
+        ORDER BY a.pid
         """,
         [database],
     ).fetchall()
-    return [(pid, text) for pid, text in rows]
+    return [Session(*row) for row in rows]
 
 
-def terminate_sessions(connection: psycopg.Connection[Any], database: str) -> list[str]:
-    """End everybody's session in a database, each by itself; gives those that this role may not end."""
-    refused = []
-    for pid, text in sessions_in(connection, database):
-        try:
-            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [pid])
-        except errors.InsufficientPrivilege:
-            refused.append(text)
-    return refused
+def terminate_sessions(connection: psycopg.Connection[Any], database: str) -> None:
+    """End everybody's session in a database, of those that this role may end."""
+    for session in sessions_in(connection, database):
+        if session.can_be_ended:
+            # Between the two queries its role may have changed, or it may be gone.
+            with suppress(errors.InsufficientPrivilege):
+                connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [session.pid])

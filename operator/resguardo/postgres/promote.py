@@ -1,15 +1,18 @@
-"""Gives a restored database its name: both renames in one transaction, with everybody kept out until it is done.
+"""Gives a restored database its name: both renames in one transaction, all or nothing, whenever the process is killed.
 
-A pooler that reconnects without pause would win every race, so connections are switched off first and people's sessions
-ended after. Whatever goes wrong, the database that has the name lets them in again.
+ALTER DATABASE … RENAME locks the database against new sessions first and then waits five seconds for those that are in it
+to end (RenameDatabase and CountOtherDBBackends, src/backend/commands/dbcommands.c). While it waits, a second session of
+ours ends them. So a pooler that reconnects without pause waits at the lock and loses, and nothing has to be switched off
+beforehand: ALLOW_CONNECTIONS false would outlive a crash and keep people out of a database that nobody is replacing.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,10 +47,11 @@ from resguardo.postgres.target import find_hangers, marked_databases
 
 log = structlog.get_logger()
 
-#: For how long a promotion is tried, deadline or not: meanwhile nobody gets into the database that is to be replaced.
+#: For how long a promotion is tried, deadline or not: each attempt ends everybody's sessions.
 PATIENCE_SECONDS = 120.0
 #: How long the renames wait for a lock; others queue behind them meanwhile.
 _LOCK_TIMEOUT = "2s"
+_ENDING_PAUSE = 0.05
 _DROP_SECONDS = 30.0
 
 
@@ -59,12 +63,12 @@ def promote(
     keep_as: str | None,
     mark: Mark,
     deadline: datetime | float,
-) -> None:
-    """Rename `temporary` to `target`, and the database that has that name now to `keep_as`; mark both.
+) -> str | None:
+    """Rename `temporary` to `target`, and the database that has that name now to `keep_as`; mark both. Gives the name kept.
 
-    `keep_as` None says that there is none. Tried again and again for two minutes, or until the deadline, and all or nothing:
-    either it is done when this returns, also where the answer got lost, or everything is as it was. Raises TargetBusy naming who is in the
-    way, TargetNotEmpty where a database has taken the name meanwhile, DeadlineExceeded, PermissionDenied.
+    `keep_as` None says that there is none to keep; where it has gone meanwhile, none is kept. Tried again and again for two
+    minutes, or until the deadline, and all or nothing: either it is done when this returns, also where the answer got lost,
+    or everything is as it was. Raises TargetBusy naming who is in the way, TargetNotEmpty where a database has taken the name meanwhile, DeadlineExceeded, PermissionDenied.
     """
     with maintenance(server, avoiding=target) as connection:
         before = _Before.read(connection, temporary, target)
@@ -72,52 +76,38 @@ def promote(
         raise RestoreFailed(f"database {temporary}, which was restored, is not there any more")
     if before.target_oid is not None and keep_as is None:
         raise TargetNotEmpty(f"a database {target} has been made since the restore began; nothing was changed")
+    kept = keep_as if before.target_oid is not None else None
+    give_up = time.monotonic() + min(seconds_until(deadline), PATIENCE_SECONDS)
     try:
-        _Promotion(
-            server,
-            before,
-            temporary,
-            target,
-            keep_as if before.target_oid is not None else None,
-            mark,
-            time.monotonic() + min(seconds_until(deadline), PATIENCE_SECONDS),
-        ).run()
-    except BaseException as error:
-        if _is_promoted(server, before.temporary_oid, target) and isinstance(error, ResguardoError):
-            # What was done is done: the answer was lost, or a stop came right after.
-            log.warning("the database has its name, though an error came after", error=str(error))
-            return
-        _let_in_again(server, before, temporary, target)
-        raise
-    log.info("promoted", database=target, kept=keep_as)
+        _Promotion(server, temporary, target, kept, mark, give_up).run()
+    except ResguardoError as error:
+        # What was done is done, also where the answer was lost or a stop came right after.
+        if not _is_promoted(server, before.temporary_oid, target):
+            raise
+        log.warning("the database has its name, though an error came after", error=str(error))
+    log.info("promoted", database=target, kept=kept)
+    return kept
 
 
 @dataclass(frozen=True)
 class _Before:
-    """How things stood before anybody was kept out."""
+    """Which databases have the names."""
 
     temporary_oid: int | None
     target_oid: int | None
-    allows_connections: bool
 
     @classmethod
     def read(cls, connection: psycopg.Connection[Any], temporary: str, target: str) -> _Before:
         rows = connection.execute(
-            "SELECT datname, oid, datallowconn FROM pg_catalog.pg_database WHERE datname IN (%s, %s)",
-            [temporary, target],
+            "SELECT datname, oid FROM pg_catalog.pg_database WHERE datname IN (%s, %s)", [temporary, target]
         ).fetchall()
-        found = {name: (oid, allows) for name, oid, allows in rows}
-        return cls(
-            temporary_oid=found[temporary][0] if temporary in found else None,
-            target_oid=found[target][0] if target in found else None,
-            allows_connections=found[target][1] if target in found else True,
-        )
+        found: dict[str, int] = dict(rows)
+        return cls(found.get(temporary), found.get(target))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Promotion:
     server: Server
-    before: _Before
     temporary: str
     target: str
     keep_as: str | None
@@ -157,40 +147,35 @@ class _Promotion:
         if self.keep_as is not None and (hangers := find_hangers(connection, self.target)):
             raise TargetBusy("; ".join(hangers))
         for name in names:
-            alter_database(connection, name, "ALLOW_CONNECTIONS false")
-        refused = [text for name in names for text in terminate_sessions(connection, name)]
-        if refused:
-            raise _InTheWay(
-                f"role {self.server.login.username} may not end the session of {refused[0]} "
-                "(GRANT pg_signal_backend, or end it)"
-            )
+            # Before anybody is thrown out: somebody who has to stay would make that be in vain.
+            for session in sessions_in(connection, name):
+                if not session.can_be_ended:
+                    raise _InTheWay(
+                        f"role {self.server.login.username} may not end the session of {session} "
+                        "(end it, or GRANT pg_signal_backend; a superuser's only a superuser ends)"
+                    )
         try:
-            with connection.transaction():
+            with _ending_sessions(self.server, names, avoiding=self.target), connection.transaction():
                 connection.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
                 self._rename(connection)
         except (errors.ObjectInUse, errors.LockNotAvailable, errors.DeadlockDetected) as error:
-            here = [text for name in names for _, text in sessions_in(connection, name)]
-            raise _InTheWay(here[0] if here else str(error.diag.message_primary)) from None
+            here = [session for name in names for session in sessions_in(connection, name)]
+            raise _InTheWay(str(here[0]) if here else str(error.diag.message_primary)) from None
         except errors.DuplicateDatabase:
             raise TargetNotEmpty(
                 f"a database has taken the name {self.keep_as or self.target} since the restore began; nothing was changed"
             ) from None
 
     def _rename(self, connection: psycopg.Connection[Any]) -> None:
+        # RENAME first: a comment's weaker lock would let sessions in that the stronger one then had to wait for.
         if self.keep_as is not None:
-            self._keep_aside(connection, self.keep_as)
-            if self.before.allows_connections:
-                alter_database(connection, self.keep_as, "ALLOW_CONNECTIONS true")
+            original, marks = read_marks(read_comment(connection, self.target))
+            _rename(connection, self.target, self.keep_as)
+            kept_aside = self.mark.kept_aside(self.keep_as)
+            comment_on_database(connection, self.keep_as, with_marks(original, [*marks, kept_aside]))
         original, _ = read_marks(read_comment(connection, self.temporary))
-        comment_on_database(connection, self.temporary, with_marks(original, [self.mark.restored()]))
         _rename(connection, self.temporary, self.target)
-        alter_database(connection, self.target, "ALLOW_CONNECTIONS true")
-
-    def _keep_aside(self, connection: psycopg.Connection[Any], keep_as: str) -> None:
-        original, marks = read_marks(read_comment(connection, self.target))
-        comment = with_marks(original, [*marks, self.mark.kept_aside(keep_as)])
-        comment_on_database(connection, self.target, comment)
-        _rename(connection, self.target, keep_as)
+        comment_on_database(connection, self.target, with_marks(original, [self.mark.restored()]))
 
 
 class _InTheWay(Exception):
@@ -210,20 +195,31 @@ def _is_promoted(server: Server, oid: int, target: str) -> bool:
     return row == (target,)
 
 
-def _let_in_again(server: Server, before: _Before, temporary: str, target: str) -> None:
-    try:
-        with maintenance(server, avoiding=target) as connection:
-            if before.target_oid is not None and before.allows_connections:
-                alter_database(connection, target, "ALLOW_CONNECTIONS true")
-            with suppress(errors.InvalidCatalogName):
-                alter_database(connection, temporary, "ALLOW_CONNECTIONS true")
-    except (ResguardoError, psycopg.Error) as error:
-        log.exception(
-            "people may be kept out of the database that was to be replaced",
-            database=target,
-            problem=str(error),
-            to_do=f"ALTER DATABASE {target} ALLOW_CONNECTIONS true",
-        )
+@contextmanager
+def _ending_sessions(server: Server, names: Sequence[str], *, avoiding: str) -> Iterator[None]:
+    """End whoever is in these databases, again and again while the block runs."""
+    over = threading.Event()
+
+    def end_them(connection: psycopg.Connection[Any]) -> None:
+        while True:
+            try:
+                for name in names:
+                    terminate_sessions(connection, name)
+            except psycopg.Error as error:
+                # The renames then fail for whoever is still there, and say so.
+                log.warning("sessions could not be ended", problem=str(error))
+                return
+            if over.wait(_ENDING_PAUSE):
+                return
+
+    with maintenance(server, avoiding=avoiding) as connection:
+        thread = threading.Thread(target=end_them, args=[connection], name="ending sessions", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 def leave_aside(server: Server, temporary: str, *, mark: Mark, target: str) -> None:
@@ -275,7 +271,7 @@ def _drop_kept(server: Server, name: str, target: str) -> None:
     give_up = time.monotonic() + _DROP_SECONDS
     with maintenance(server, avoiding=target) as connection:
         if people := sessions_in(connection, name):
-            raise TargetBusy(f"database {name} was not dropped, since somebody is in it: {people[0][1]}")
+            raise TargetBusy(f"database {name} was not dropped, since somebody is in it: {people[0]}")
         with bounded(connection, give_up, f"dropping database {name}"):
             alter_database(connection, name, "IS_TEMPLATE false")
             try:
