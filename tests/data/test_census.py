@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,6 +41,30 @@ def census_of(server: Server, database: str, *, budget: timedelta = MINUTE, conn
 
 def rows(census: Census) -> dict[str, int | None]:
     return {f"{table.schema_name}.{table.name}": table.rows for table in census.tables}
+
+
+@contextmanager
+def waiting_alter_table(postgres_server: PostgresServer, database: str, table: str) -> Iterator[None]:
+    """Somebody's ALTER TABLE, which waits for the dump's lock, and which everybody after it waits for."""
+    with postgres_server.connect(database) as connection:
+
+        def alter() -> None:
+            with suppress(psycopg.errors.QueryCanceled):
+                connection.execute(f"ALTER TABLE {table} ADD j int".encode())
+
+        thread = threading.Thread(target=alter)
+        thread.start()
+        give_up = time.monotonic() + 10
+        while not postgres_server.query(
+            f"SELECT FROM pg_locks WHERE pid = {connection.info.backend_pid} AND NOT granted"
+        ):
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            connection.cancel_safe()
+            thread.join()
 
 
 class TestRows:
@@ -152,27 +176,18 @@ class TestRows:
                 postgres_server.execute("SET lock_timeout = 50; TRUNCATE t", database=database)
             assert snapshot.connection.execute("SELECT 1").fetchone() == (1,)
 
-    def test_an_alter_table_that_waits_for_the_dump_does_not_keep_the_census_waiting(
+    def test_alter_tables_that_wait_for_the_dump_do_not_keep_the_census_waiting(
         self, postgres_server: PostgresServer, server: Server
     ) -> None:
-        database = postgres_server.fresh_database(
-            "db", "CREATE TABLE s AS SELECT 1 AS i", "CREATE TABLE t AS SELECT generate_series(1, 7) AS i"
-        )
-        with snapshot_of(server, database) as snapshot, postgres_server.connect(database) as other:
-
-            def alter() -> None:
-                with suppress(psycopg.errors.QueryCanceled):
-                    other.execute("ALTER TABLE t ADD j int")
-
-            impatient = threading.Thread(target=alter)
-            impatient.start()
-            time.sleep(0.3)
+        names = [f"t{i}" for i in range(6)]  # so many that the helping session surely comes upon one of them
+        database = postgres_server.fresh_database("db", *(f"CREATE TABLE {name} AS SELECT 7 AS i" for name in names))
+        with snapshot_of(server, database) as snapshot, ExitStack() as others:
+            for name in names:
+                others.enter_context(waiting_alter_table(postgres_server, database, name))
             began = time.monotonic()
             census = take_census(server, database, snapshot, budget=MINUTE, deadline=in_a_minute(), connections=2)
-            assert time.monotonic() - began < 10
-            assert rows(census) == {"public.s": 1, "public.t": 7}
-            other.cancel_safe()
-            impatient.join()
+            assert time.monotonic() - began < 15
+            assert rows(census) == {f"public.{name}": 1 for name in names}
 
     def test_a_configuration_table_of_which_only_some_rows_are_dumped_is_not_compared(
         self, postgres_server: PostgresServer, server: Server
