@@ -1,0 +1,258 @@
+"""What is installed, and what it may: kustomize's way and Helm's give the operator the same few rights."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.fixtures.cluster import ROOT, Cluster
+
+MANIFESTS = ROOT / "manifests"
+KUSTOMIZATIONS = ["base", "overlays/namespaced", "overlays/all-namespaces", "examples"]
+
+RULES = {
+    ("resguardo.dev", "backuppolicies"): {"get", "list", "watch"},
+    ("resguardo.dev", "restorerequests"): {"get", "list", "watch"},
+    ("resguardo.dev", "backuppolicies/status"): {"update", "patch"},
+    ("resguardo.dev", "restorerequests/status"): {"update", "patch"},
+    ("batch", "cronjobs"): {"get", "list", "watch", "create", "patch", "delete"},
+    ("batch", "jobs"): {"get", "list", "watch", "create", "patch", "delete"},
+    ("", "pods"): {"get", "list", "watch"},
+    ("", "events"): {"list", "create", "patch"},
+}
+
+
+def _kustomized(cluster: Cluster, folder: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(cluster.kubectl("kustomize", str(MANIFESTS / folder))))
+
+
+def _templated(cluster: Cluster, *values: str) -> list[dict[str, Any]]:
+    options = list(itertools.chain.from_iterable(("--set", value) for value in values))
+    text = cluster.run(
+        "helm", "template", "resguardo", str(ROOT / "charts/resguardo"), "-n", "resguardo-system", *options
+    )
+    return [body for body in yaml.safe_load_all(text) if body]
+
+
+def _only(bodies: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    (found,) = [body for body in bodies if body["kind"] == kind and body["metadata"]["name"] == name]
+    return found
+
+
+def _rules(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_a_kustomization_is_taken_by_the_api_server(cluster: Cluster, namespace: str, folder: str) -> None:
+    """Each object by a dry run, in a namespace that is there and enforces Pod Security "restricted"."""
+    for body in _kustomized(cluster, folder):
+        if "namespace" in body["metadata"]:
+            body["metadata"]["namespace"] = namespace
+        cluster.kubectl(
+            "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-",
+            stdin=yaml.safe_dump(body),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted((MANIFESTS / "examples").glob("restore-*.yaml")), ids=lambda path: path.stem)
+def test_an_example_request_is_taken_as_it_is(cluster: Cluster, namespace: str, path: Path) -> None:
+    body = yaml.safe_load(path.read_text())
+    body["metadata"]["namespace"] = namespace
+    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(body))
+
+
+def test_both_ways_to_install_give_the_same_rights_and_none_on_secrets(cluster: Cluster) -> None:
+    ways = [_kustomized(cluster, "base"), _templated(cluster)]
+    for bodies in ways:
+        assert _rules(_only(bodies, "ClusterRole", "resguardo-operator")) == RULES
+        every = [rule for body in bodies if body["kind"] in ("Role", "ClusterRole") for rule in body["rules"]]
+        assert not [rule for rule in every if {"secrets", "*"} & {*rule["resources"], *rule["verbs"]}]
+    for role in ("resguardo-viewer", "resguardo-editor", "resguardo-restorer"):
+        first, second = (_only(bodies, "ClusterRole", role) for bodies in ways)
+        assert _rules(first) == _rules(second)
+        aggregated = [key for body in (first, second) for key in body["metadata"]["labels"] if "aggregate-to" in key]
+        assert aggregated == ["rbac.authorization.k8s.io/aggregate-to-admin"] * 2
+
+
+def test_both_ways_to_install_run_the_same_pod(cluster: Cluster) -> None:
+    def pod(bodies: list[dict[str, Any]]) -> dict[str, Any]:
+        spec: dict[str, Any] = _only(bodies, "Deployment", "resguardo-operator")["spec"]["template"]["spec"]
+        spec["containers"][0].pop("env")
+        return spec
+
+    assert pod(_kustomized(cluster, "base")) == pod(_templated(cluster))
+
+
+@pytest.mark.parametrize(
+    ("values", "served", "bound"),
+    [
+        ([], ["--namespace=resguardo-system"], {("RoleBinding", "resguardo-system")}),
+        (
+            ["namespaces={agepar,homolog}"],
+            ["--namespace=agepar", "--namespace=homolog"],
+            {("RoleBinding", "agepar"), ("RoleBinding", "homolog")},
+        ),
+        (["allNamespaces=true"], ["--all-namespaces"], {("ClusterRoleBinding", None)}),
+    ],
+)
+def test_the_operator_is_bound_exactly_where_it_serves(
+    cluster: Cluster, values: list[str], served: list[str], bound: set[tuple[str, str | None]]
+) -> None:
+    bodies = _templated(cluster, *values)
+    container = _only(bodies, "Deployment", "resguardo-operator")["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"] == ["operator", *served]
+    bindings = [
+        body for body in bodies if body["kind"].endswith("Binding") and body["roleRef"]["name"] == "resguardo-operator"
+    ]
+    assert {(body["kind"], body["metadata"].get("namespace")) for body in bindings} == bound
+
+
+def test_a_wrong_value_is_refused_by_the_chart(cluster: Cluster) -> None:
+    with pytest.raises(AssertionError, match="namespace"):
+        _templated(cluster, "namespace=agepar")
+
+
+def test_the_charts_crds_are_the_rendered_ones() -> None:
+    for path in (ROOT / "crds").glob("resguardo.dev_*.yaml"):
+        assert (ROOT / "charts/resguardo-crds/templates" / path.name).read_text() == path.read_text()
+        assert "{{" not in path.read_text()
+
+
+class TestRights:
+    """Asked of the real authorizer, for an account that is bound as the manifests bind it."""
+
+    @pytest.fixture
+    def account(self, cluster: Cluster, namespace: str) -> Iterator[str]:
+        role = f"{secrets.token_hex(4)}-operator"
+        bodies = _kustomized(cluster, "base")
+        clusterwide = _only(bodies, "ClusterRole", "resguardo-operator")
+        clusterwide["metadata"]["name"] = role
+        binding = yaml.safe_load((MANIFESTS / "namespace" / "role-binding.yaml").read_text())
+        binding["metadata"] |= {"namespace": namespace}
+        binding["roleRef"]["name"] = role
+        binding["subjects"][0] |= {"namespace": namespace, "name": "operator"}
+        cluster.apply(clusterwide, binding)
+        yield f"system:serviceaccount:{namespace}:operator"
+        cluster.kubectl("delete", "clusterrole", role)
+
+    def _may(self, cluster: Cluster, account: str, verb: str, resource: str, namespace: str) -> bool:
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": account,
+                "resourceAttributes": {
+                    "verb": verb,
+                    "resource": resource.partition(".")[0],
+                    "group": resource.partition(".")[2],
+                    "namespace": namespace,
+                },
+            },
+        }
+        answer = cluster.kubectl("create", "-f", "-", "-o", "json", stdin=yaml.safe_dump(review))
+        return bool(json.loads(answer)["status"]["allowed"])
+
+    def test_it_may_do_its_work_where_it_is_bound_and_nothing_more(
+        self, cluster: Cluster, namespace: str, account: str
+    ) -> None:
+        for verb, resource in [("create", "jobs.batch"), ("watch", "backuppolicies.resguardo.dev"), ("list", "events")]:
+            assert self._may(cluster, account, verb, resource, namespace)
+            assert not self._may(cluster, account, verb, resource, "default")
+        unneeded = [
+            *((verb, "secrets") for verb in ("get", "list", "watch", "create", "update", "patch", "delete")),
+            ("create", "pods"),
+            ("get", "configmaps"),
+            ("update", "backuppolicies.resguardo.dev"),
+            ("delete", "restorerequests.resguardo.dev"),
+            ("create", "rolebindings.rbac.authorization.k8s.io"),
+            ("impersonate", "serviceaccounts"),
+        ]
+        assert [item for item in unneeded if self._may(cluster, account, *item, namespace)] == []
+
+
+def test_generated_and_prefixed_names_reach_the_resources(cluster: Cluster, tmp_path: Path) -> None:
+    """kustomize's nameReference configuration, as a GitOps repository of a user's would take it."""
+    config = tmp_path / "config"
+    config.mkdir()
+    for path in (MANIFESTS / "kustomizeconfig").iterdir():
+        (config / path.name).write_text(path.read_text())
+    connection = {
+        "host": "db",
+        "credentialsSecretRef": {"name": "login"},
+        "caRef": {"configMap": {"name": "authorities"}},
+        "clientCertificateSecretRef": {"name": "login"},
+    }
+    s3 = {
+        "bucket": "backups",
+        "endpoint": "https://minio.example",
+        "caRef": {"configMap": {"name": "authorities"}},
+        "credentials": {"secretRef": {"name": "keys"}},
+    }
+    jobs = {"imagePullSecrets": [{"name": "keys"}]}
+    policy = {
+        "apiVersion": "resguardo.dev/v1alpha1",
+        "kind": "BackupPolicy",
+        "metadata": {"name": "portal"},
+        "spec": {
+            "source": {"postgres": {"connection": connection, "pgDump": {"database": "agepar"}}},
+            "store": {"s3": s3},
+            "jobs": jobs,
+        },
+    }
+    request = {
+        "apiVersion": "resguardo.dev/v1alpha1",
+        "kind": "RestoreRequest",
+        "metadata": {"name": "dr"},
+        "spec": {
+            "from": {"policyRef": {"name": "portal"}},
+            "target": {"postgres": {"connection": connection, "database": "agepar"}},
+            "jobs": jobs,
+        },
+    }
+    elsewhere = {
+        **request,
+        "metadata": {"name": "elsewhere"},
+        "spec": {**request["spec"], "from": {"store": {"s3": s3}}},
+    }  # type: ignore[dict-item]
+    (tmp_path / "resources.yaml").write_text(yaml.safe_dump_all([policy, request, elsewhere]))
+    kustomization = {
+        "resources": ["resources.yaml"],
+        "components": ["config"],
+        "namePrefix": "x-",
+        "secretGenerator": [{"name": name, "literals": ["a=b"]} for name in ("login", "keys")],
+        "configMapGenerator": [{"name": "authorities", "literals": ["ca.crt=x"]}],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    bodies = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(tmp_path))))
+    made = {body["metadata"]["name"] for body in bodies if body["kind"] in ("Secret", "ConfigMap")}
+    resources = [body for body in bodies if body["kind"] in ("BackupPolicy", "RestoreRequest")]
+    assert len(made) == len(resources) == 3
+    for body in resources:
+        assert set(_names_in(body["spec"])) - {"x-portal"} <= made
+    dr = next(body for body in resources if body["metadata"]["name"] == "x-dr")
+    assert dr["spec"]["from"]["policyRef"]["name"] == "x-portal"
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "name":
+                yield item
+            else:
+                yield from _names_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _names_in(item)
