@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import random
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -25,7 +28,7 @@ from resguardo.store.protocol import ObjectInfo, Upload
 from resguardo.store.s3 import S3Store
 from resguardo.store.seal import discard_backup, seal
 from resguardo.store.upload import StreamUpload
-from tests.fixtures.s3 import S3Server
+from tests.fixtures.s3 import ROOT, S3Server
 
 MIB = 1024 * 1024
 ID = "20261123T050000Z-3f9a1c"
@@ -213,14 +216,14 @@ def test_a_slow_store_slows_the_source_down(tampered: _Tampered) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    last = -1
-    while taken != last:
-        last = taken
-        time.sleep(0.5)
+    deadline = time.monotonic() + 30
+    while taken < 64 * MIB and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
     held = taken
     gate.set()
     thread.join(60)
-    assert 56 * MIB <= held <= 65 * MIB, "64 MiB are taken, and then the source waits"
+    assert 64 * MIB <= held <= 65 * MIB, "64 MiB are taken, and then the source waits"
     assert taken == 160 * MIB
 
 
@@ -244,28 +247,82 @@ def test_parts_are_sent_in_parallel(tampered: _Tampered) -> None:
 
 
 def test_memory_stays_bounded_in_both_directions(s3_store: S3Store) -> None:
-    size = 160 * MIB
+    size = 120 * MIB
     block = noise(MIB)
+
+    sent, came = hashlib.sha256(), hashlib.sha256()
 
     def source() -> Iterator[bytes]:
         for number in range(size // MIB):
-            yield number.to_bytes(8, "big") + block[8:]
+            chunk = number.to_bytes(8, "big") + block[8:]
+            sent.update(chunk)
+            yield chunk
 
-    def unpacked(entry: ObjectEntry) -> int:
-        return sum(len(chunk) for chunk in open_object(s3_store, ID, entry))
+    def unpack(entry: ObjectEntry) -> None:
+        for chunk in open_object(s3_store, ID, entry):
+            came.update(chunk)
 
     tracemalloc.start()
     try:
         entry = seal(s3_store, ID, KEY, ObjectRole.DUMP, source(), threads=0, level=-50)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        assert unpacked(entry) == size
+        unpack(entry)
         _, reading_peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert entry.bytes > 150 * MIB
+    # The buffers of parts are used again: each must be sent before it is filled anew.
+    assert came.digest() == sent.digest()
+    assert entry.bytes > 110 * MIB
     assert peak < 90 * MIB
     assert reading_peak < 60 * MIB
+
+
+def test_a_stop_in_the_middle_leaves_nothing(tampered: _Tampered, s3_server: S3Server, s3_bucket: str) -> None:
+    tampered.on_part = lambda _number: time.sleep(0.4)  # type: ignore[method-assign]
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Stopped("told to stop by SIGUSR1")
+
+    former = signal.signal(signal.SIGUSR1, stop)
+    timer = threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGUSR1])
+    timer.start()
+    try:
+        with pytest.raises(Stopped):
+            seal(tampered, ID, KEY, ObjectRole.DUMP, (noise(MIB, seed) for seed in range(100_000)))
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+        timer.join()
+    assert keys_in(s3_server, s3_bucket) == []
+    assert uploads_in(s3_server, s3_bucket) == []
+
+
+_SEAL_AND_MEASURE = """
+import os, resource, sys
+from resguardo.api import s3
+from resguardo.api.manifest import ObjectRole
+from resguardo.store.s3 import AccessKeys, S3Store
+from resguardo.store.seal import seal
+
+spec, key_id, secret = s3.S3Store.model_validate_json(sys.argv[1]), *sys.stdin.read().splitlines()
+store = S3Store(spec, AccessKeys(key_id, secret), None)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+seal(store, "20261123T050000Z-3f9a1c", "data/x.zst", ObjectRole.DUMP, (os.urandom(2**20) for _ in range(128)), threads=2)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_whole_process_needs_at_most_160_mib_more_zstd_included(s3_server: S3Server, s3_bucket: str) -> None:
+    spec = s3_server.spec(s3_bucket).model_dump_json(by_alias=True, exclude_none=True)
+    measured = subprocess.run(
+        [sys.executable, "-c", _SEAL_AND_MEASURE, spec],
+        input=f"{ROOT.access_key_id}\n{ROOT.secret_access_key}",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    assert int(measured.stdout) * 1024 < 160 * MIB
 
 
 # ---- discarding

@@ -119,7 +119,8 @@ _MEANINGS = [
         "SlowDown SlowDownRead SlowDownWrite RequestTimeout",
         "{request} failed, after {attempts} attempts: {said}",
         429,
-        *range(500, 600),
+        500,
+        *range(502, 600),
     ),
     _meaning(StoreError, "", "{request} failed: {said}"),
 ]

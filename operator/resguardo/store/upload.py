@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from types import TracebackType
 from typing import Self
@@ -48,6 +49,8 @@ class StreamUpload:
         self._digests: dict[int, list[bytes]] = {}
         self._number, self._filled = 1, 0
         self._buffer = bytearray(part_bytes(1))
+        #: Buffers of parts that were sent, to be filled again: fresh ones would scatter over the heap.
+        self._spare: deque[bytearray] = deque()
         self._sha256 = hashlib.sha256()
         self._bytes = 0
         self._is_over = False
@@ -83,6 +86,7 @@ class StreamUpload:
         blocks = self._put_blocks()
         self._is_over = True
         self._threads.shutdown()
+        self._spare.clear()
         return ObjectEntry(
             role=self._role,
             key=self._key,
@@ -102,6 +106,7 @@ class StreamUpload:
         self._is_over = True
         self._threads.shutdown()
         self._buffer = bytearray()
+        self._spare.clear()
         if self._upload is not None:
             self._abort_upload(self._upload)
 
@@ -131,7 +136,13 @@ class StreamUpload:
         self._number += 1
         size = part_bytes(self._number)
         self._collect(at_most=parts_in_memory(size) - 1)
-        self._buffer = bytearray(size)
+        self._buffer = self._empty_buffer(size)
+
+    def _empty_buffer(self, size: int) -> bytearray:
+        while self._spare:
+            if len(spare := self._spare.popleft()) == size:
+                return spare
+        return bytearray(size)
 
     def _count(self, part: bytearray) -> None:
         self._sha256.update(part)
@@ -148,6 +159,7 @@ class StreamUpload:
         sha256 = digests[0] if len(digests) == 1 else hashlib.sha256(part).digest()
         upload.upload_part(number, part, sha256=sha256)
         self._digests[number] = digests
+        self._spare.append(part)
 
     def _collect(self, *, at_most: int) -> None:
         """Wait until at most so many parts are on their way; raise the error of one that failed."""
