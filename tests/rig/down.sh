@@ -11,14 +11,12 @@ OWNER=$(cat "$RUN/owner" 2>/dev/null || echo "$ROOT")
 STATE=$OWNER/.rig
 ctr() { command ctr -a "$RUN/containerd.sock" -n k8s.io "$@" 2>/dev/null; }
 
-# The network namespaces of the pods, as their sandboxes' specifications name them.
-pod_networks() {
-  local id
-  for id in $(ctr containers ls -q); do ctr containers info "$id" | grep -o '"/[a-z/]*netns/cni-[^"]*"' | tr -d '"'; done | sort -u
-}
+# The network namespaces of the pods, as the CNI plugins noted them (containerd may be gone already).
+pod_networks() { grep -ho '"/[a-z/]*netns/cni-[^"]*"' /var/lib/cni/results/resguardo-rig-* 2>/dev/null | tr -d '"' | sort -u; }
 
 kill_containers() {
   local id
+  running containerd || return 0
   for id in $(ctr tasks ls -q); do ctr tasks kill -s SIGKILL -a "$id"; done
   for _ in $(seq 50); do
     ctr tasks ls | grep -q RUNNING || break
@@ -30,7 +28,9 @@ kill_containers() {
 
 # Each change of the source left an image on the node: the last stays. (An image has several names, and one digest.)
 remove_old_images() {
-  local last; last=$(ctr images ls name==localhost/resguardo:dev | awk 'NR == 2 {print $3}')
+  local last
+  running containerd || return 0
+  last=$(ctr images ls name==localhost/resguardo:dev | awk 'NR == 2 {print $3}')
   [ -n "$last" ] || return 0
   ctr images ls | awk -v last="$last" '{digest[$1] = $3} /^localhost\/resguardo:/ && $3 != last {old[$3]}
     END {for (name in digest) if (digest[name] in old) print name}' | while read -r name; do ctr images rm "$name" >/dev/null; done
@@ -47,7 +47,11 @@ unmount_everything() { awk '{print $2}' /proc/mounts | grep -E "^($STATE|$RUN)/"
 
 take_away_network() { # take_away_network NAMESPACE...
   local namespace table
-  for namespace; do umount "$namespace" 2>/dev/null; rm -f "$namespace"; done # their veths go with them
+  for namespace; do # their veths go with them
+    umount "$namespace" 2>/dev/null
+    rm -f "$namespace"
+    grep -lF "$namespace" /var/lib/cni/results/* 2>/dev/null | xargs -r rm -f
+  done
   ip link delete "$BRIDGE" 2>/dev/null
   rm -rf /var/lib/cni/results/resguardo-rig-*
   for table in nat filter mangle; do
