@@ -23,7 +23,7 @@ EVERY = pytest.mark.parametrize("name", OBJECTS)
 
 @pytest.fixture(scope="module")
 def door(cluster: Cluster) -> Iterator[Door]:
-    with config.new_client_from_config(cluster["KUBECONFIG"]) as api:
+    with config.new_client_from_config(cluster["KUBECONFIG"]) as api:  # type: ignore[no-untyped-call]
         assert isinstance(api, client.ApiClient)
         yield Door(api)
 

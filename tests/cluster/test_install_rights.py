@@ -189,7 +189,7 @@ def test_generated_and_prefixed_names_reach_the_resources(cluster: Cluster, tmp_
     config.mkdir()
     for path in (MANIFESTS / "kustomizeconfig").iterdir():
         (config / path.name).write_text(path.read_text())
-    connection = {
+    connection: dict[str, Any] = {
         "host": "db",
         "credentialsSecretRef": {"name": "login"},
         "caRef": {"configMap": {"name": "authorities"}},
@@ -212,7 +212,7 @@ def test_generated_and_prefixed_names_reach_the_resources(cluster: Cluster, tmp_
             "jobs": jobs,
         },
     }
-    request = {
+    request: dict[str, Any] = {
         "apiVersion": "resguardo.dev/v1alpha1",
         "kind": "RestoreRequest",
         "metadata": {"name": "dr"},
@@ -226,7 +226,7 @@ def test_generated_and_prefixed_names_reach_the_resources(cluster: Cluster, tmp_
         **request,
         "metadata": {"name": "elsewhere"},
         "spec": {**request["spec"], "from": {"store": {"s3": s3}}},
-    }  # type: ignore[dict-item]
+    }
     (tmp_path / "resources.yaml").write_text(yaml.safe_dump_all([policy, request, elsewhere]))
     kustomization = {
         "resources": ["resources.yaml"],

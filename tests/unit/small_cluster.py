@@ -27,6 +27,9 @@ POLICY_KEY = Key("BackupPolicy", "default", "portal-prod")
 REQUEST_KEY = Key("RestoreRequest", "default", "dr-2026-11-23")
 
 Body = dict[str, Any]
+#: Named here, since a method of SmallCluster is called `list`.
+Bodies = list[Body]
+Names = list[str]
 
 
 class SmallCluster:
@@ -56,7 +59,7 @@ class SmallCluster:
         *,
         labels: Mapping[str, str] | None = None,
         fields: str = "",
-    ) -> list[Body]:
+    ) -> Bodies:
         found = [body for (other, _), body in sorted(self._objects.items()) if other == kind]
         if labels:
             found = [body for body in found if labels.items() <= body["metadata"].get("labels", {}).items()]
@@ -134,7 +137,7 @@ class SmallCluster:
             if any(owner["uid"] == gone["metadata"]["uid"] for owner in owners):
                 self.delete(owned_kind, owned_name)
 
-    def names(self, kind: str) -> list[str]:
+    def names(self, kind: str) -> Names:
         return [name for other, name in sorted(self._objects) if other == kind]
 
     def the_job(self, word: str) -> Body:

@@ -513,6 +513,23 @@ class TestObjectsOfOthers:
         assert world.condition("Accepted") == ("True", "CheckPassed")
         assert world.cron_job()["spec"]["suspend"] is False
 
+    def test_a_running_check_that_somebody_edited_is_put_right(self, world: World) -> None:
+        world.policy()
+        world.settle(POLICY_KEY)
+        (job,) = world.cluster.names("Job")
+        world.cluster.start(job)
+        world.cluster.edit("Job", job, spec__activeDeadlineSeconds=5)
+        world.settle(POLICY_KEY)
+        assert world.cluster.the_job(job)["spec"]["activeDeadlineSeconds"] == 600
+
+    def test_a_running_check_that_an_older_operator_made_is_left_to_end(self, world: World) -> None:
+        world.policy()
+        world.settle(POLICY_KEY)
+        before = world.cluster.the_job("-check-")
+        world.controller = world.new_controller(replace(SETTINGS, version="0.10.0", image="newer"))
+        world.settle(POLICY_KEY)
+        assert world.cluster.the_job("-check-") == before
+
     def test_a_strangers_cron_job_is_not_overwritten(self, world: World) -> None:
         stranger = {
             "apiVersion": "batch/v1",

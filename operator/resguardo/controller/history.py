@@ -27,7 +27,8 @@ class History:
 def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: BackupPolicyStatus) -> History:
     """The history of a policy. Without a valid document (`policy` None) every run of it counts."""
     counted = [run for run in runs if policy is None or _is_same_place(run.policy, policy)]
-    reports = [run.report for run in counted if run.report is not None]
+    # Of ended Jobs only: what one pod of a disrupted run reported may be overtaken by the next one's.
+    reports = [run.report for run in counted if run.report is not None and run.has_ended]
     last_backup, inventory = _bucket(reports, previous)
     backups = [run for run in counted if run.task == "backup" and run.ended_at is not None]
     newest = max(backups, key=lambda run: (run.ended_at or run.started_at, run.name), default=None)
