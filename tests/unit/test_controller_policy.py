@@ -545,6 +545,16 @@ class TestObjectsOfOthers:
         world.check_passes()
         assert world.condition("Ready") == ("False", "NameTaken")
 
+    def test_a_strangers_job_under_a_checks_name_is_told(self, world: World) -> None:
+        world.policy()
+        world.settle(POLICY_KEY)
+        (name,) = world.cluster.names("Job")
+        world.cluster.delete("Job", name)
+        world.cluster.put({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "default"}})
+        with pytest.raises(Refused, match=name):
+            world.controller.reconcile(POLICY_KEY)
+        assert world.condition("Accepted") == ("False", "NameTaken")
+
     def test_an_orphaned_cron_job_of_ours_is_taken_up_again(self, world: World) -> None:
         world.accepted_policy()
         world.cluster.edit("CronJob", "portal-prod-backup", metadata__ownerReferences=[])
@@ -674,6 +684,36 @@ def test_a_condition_keeps_its_time_until_its_status_changes(world: World) -> No
     world.pass_time(days=1)
     world.back_up(reason="LockTimeout")
     assert {item["type"]: item["lastTransitionTime"] for item in world.status()["conditions"]} == since
+
+
+def test_what_happens_again_is_told_again(world: World) -> None:
+    world.accepted_policy()
+    for day in (1, 3):
+        world.cluster.now = NIGHT + timedelta(days=day, hours=7)
+        world.settle(POLICY_KEY)
+        assert world.condition("BackedUp") == ("False", "Late")
+        world.back_up()
+    assert world.told().count("Late") == 2
+
+
+def test_a_policy_that_changes_while_it_is_looked_at_is_looked_at_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.policy()
+    apply = world.cluster.apply
+
+    def apply_while_somebody_edits(body: Any) -> None:
+        apply(body)
+        world.cluster.edit("BackupPolicy", "portal-prod", spec__suspend=True)
+
+    monkeypatch.setattr(world.cluster, "apply", apply_while_somebody_edits)
+    following = world.controller.reconcile(POLICY_KEY)
+    assert following.look_again_at is not None
+    assert following.look_again_at - world.cluster.now < timedelta(seconds=1)
+    assert world.status() == {}
+    monkeypatch.undo()
+    world.settle(POLICY_KEY)
+    assert world.status()["observedGeneration"] == 2
 
 
 def test_a_status_that_somebody_spoilt_is_made_anew(world: World) -> None:
