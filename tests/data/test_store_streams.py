@@ -449,7 +449,16 @@ def test_another_backups_object_in_its_place_is_refused_with_its_list_or_without
 
 @pytest.mark.parametrize(
     "change",
-    [_flip(0), _flip(64), lambda old: old[:-1], lambda old: old[:65], lambda old: old + old[:65], lambda _old: b""],
+    [
+        _flip(0),
+        _flip(64),
+        lambda old: old[65:130] + old[:65] + old[130:],
+        lambda old: old[:-2] + (b"0" if old[-2:-1] != b"0" else b"1") + old[-1:],
+        lambda old: old[:-1],
+        lambda old: old[:65],
+        lambda old: old + old[:65],
+        lambda _old: b"",
+    ],
 )
 def test_a_changed_list_of_blocks_is_refused_before_the_object_is_read(
     s3_store: S3Store, overwrite: Overwrite, large: tuple[ObjectEntry, bytes], change: Callable[[bytes], bytes]
