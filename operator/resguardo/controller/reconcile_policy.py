@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from resguardo.api.base import print_time, to_utc
-from resguardo.api.conditions import RECONCILING, STALLED, Condition, ConditionStatus, PolicyCondition, Reason
+from resguardo.api.conditions import Condition, ConditionStatus, PolicyCondition, Reason
 from resguardo.api.documents import read_document
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import DocumentInvalid
@@ -26,11 +26,12 @@ from resguardo.controller.objects import (
     build_manual_job,
     manual_job_name,
 )
-from resguardo.controller.outcome import REPORTED_REASONS, Notice, ObjectRef, Outcome, Refusal, earliest, read_status
+from resguardo.controller.outcome import Notice, ObjectRef, Outcome, Refusal, earliest, read_status
 from resguardo.controller.ownership import Claim, claim_on, is_changed, is_edited
+from resguardo.controller.policy_status import all_conditions, newest_result, ready_verdict, transitions
 from resguardo.controller.runs import Run, read_runs
 from resguardo.controller.settings import Settings
-from resguardo.rules.conditions import Verdict, find, merge
+from resguardo.rules.conditions import Verdict, find
 from resguardo.rules.lateness import late_at
 
 Object = Mapping[str, Any]
@@ -117,7 +118,7 @@ class _Reconcile:
             apply=(*apply, *self._healed(checks)),
             create=(*new_check, *manual.create),
             delete=tuple(ObjectRef(run.name, run.uid) for run in (*plan.superseded, *self._old_manual_runs())),
-            notices=(*_transitions(self.previous, status), *manual.notices),
+            notices=(*transitions(self.previous, status), *manual.notices),
             status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
             look_again_at=earliest(
                 plan.look_again_at,
@@ -196,7 +197,7 @@ class _Reconcile:
         return next_time(spec.schedule, spec.time_zone, self.now)
 
     def _backed_up(self, history: History, accepted: Verdict) -> tuple[Verdict, datetime | None]:
-        verdict = self._waiting_run() or _newest_result(history)
+        verdict = self._waiting_run() or newest_result(history)
         spec = self.policy.spec
         base = history.last_backup.started_at if history.last_backup else self._in_force_since(accepted)
         if spec.suspend or base is None:
@@ -229,8 +230,10 @@ class _Reconcile:
         return before.last_transition_time if before is not None and before.status is TRUE else self.now
 
     def _conditions(self, accepted: Verdict, backed_up: Verdict) -> list[Condition]:
-        ready = _ready(accepted, backed_up, suspended=self.policy.spec.suspend, next_at=self._next_backup_at(accepted))
-        return _all_conditions(
+        ready = ready_verdict(
+            accepted, backed_up, suspended=self.policy.spec.suspend, next_at=self._next_backup_at(accepted)
+        )
+        return all_conditions(
             self.previous, ready, accepted, backed_up, generation=self.policy.metadata.generation, now=self.now
         )
 
@@ -249,107 +252,21 @@ def _invalid(
     history = read_history(None, runs, previous)
     generation = resource["metadata"].get("generation", 0)
     accepted = Verdict(FALSE, DocumentInvalid.__name__, message)
-    backed_up = _newest_result(history)
-    ready = _ready(accepted, backed_up, suspended=False, next_at=None)
+    backed_up = newest_result(history)
+    ready = ready_verdict(accepted, backed_up, suspended=False, next_at=None)
     status = BackupPolicyStatus(
         observed_generation=generation,
-        conditions=_all_conditions(previous, ready, accepted, backed_up, generation=generation, now=now),
+        conditions=all_conditions(previous, ready, accepted, backed_up, generation=generation, now=now),
         last_backup=history.last_backup,
         inventory=history.inventory,
         last_run=history.last_run,
         last_handled_backup_request=previous.last_handled_backup_request,
     )
     return Outcome(
-        notices=_transitions(previous, status),
+        notices=transitions(previous, status),
         status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
         look_again_at=earliest(*(run.look_again_at for run in runs), after=now),
     )
-
-
-def _newest_result(history: History) -> Verdict:
-    last_run, last_backup = history.last_run, history.last_backup
-    if last_run is None:
-        if last_backup is None:
-            return Verdict(UNKNOWN, Reason.NEVER_RUN, "no backup was made yet")
-        text = f"backup {last_backup.id} of {print_time(last_backup.started_at)} is the newest in the bucket"
-        return Verdict(TRUE, Reason.BACKUP_SUCCEEDED, text)
-    if last_run.succeeded is None:
-        return Verdict(UNKNOWN, Reason.REPORT_LOST, last_run.message)
-    if not last_run.succeeded:
-        return Verdict(FALSE, last_run.reason, last_run.message)
-    if last_backup is None:
-        text = f"{last_run.job_name} made a backup, but the bucket holds none any more"
-        return Verdict(FALSE, "BackupNotFound", text)
-    return Verdict(TRUE, Reason.BACKUP_SUCCEEDED, last_run.message)
-
-
-def _ready(accepted: Verdict, backed_up: Verdict, *, suspended: bool, next_at: datetime | None) -> Verdict:
-    """Whether the promise is being kept: no condition is False, and nothing that it needs is open."""
-    for verdict in (accepted, backed_up):
-        if verdict.status is FALSE:
-            return verdict
-    if suspended:
-        return Verdict(UNKNOWN, Reason.SUSPENDED, "spec.suspend is true: no backup is scheduled")
-    for verdict in (accepted, backed_up):
-        if verdict.status is UNKNOWN and verdict.reason != Reason.NEVER_RUN:
-            return verdict
-    text = "the policy is accepted and no backup is missing"
-    return Verdict(TRUE, Reason.PROMISE_KEPT, f"{text}; the next is at {print_time(next_at)}" if next_at else text)
-
-
-def _all_conditions(
-    previous: BackupPolicyStatus,
-    ready: Verdict,
-    accepted: Verdict,
-    backed_up: Verdict,
-    *,
-    generation: int,
-    now: datetime,
-) -> list[Condition]:
-    later = Verdict(UNKNOWN, Reason.NOT_ENFORCED, "this version of Resguardo does not do this yet")
-    is_open = accepted.status is UNKNOWN or (
-        accepted.status is FALSE and (REPORTED_REASONS.get(accepted.reason, False) or _is_waiting(accepted))
-    )
-    is_stuck = accepted.status is FALSE and not is_open
-    return merge(
-        previous.conditions,
-        {
-            PolicyCondition.READY: ready,
-            PolicyCondition.ACCEPTED: accepted,
-            PolicyCondition.BACKED_UP: backed_up,
-            PolicyCondition.RETAINED: later,
-            PolicyCondition.SIZE_NORMAL: later,
-            PolicyCondition.VERIFIED: later,
-            PolicyCondition.REPLICATED: later,
-            # kstatus: present only while they hold.
-            RECONCILING: Verdict(TRUE, accepted.reason, accepted.message) if is_open else None,
-            STALLED: Verdict(TRUE, accepted.reason, accepted.message) if is_stuck else None,
-        },
-        generation=generation,
-        now=now,
-    )
-
-
-def _is_waiting(accepted: Verdict) -> bool:
-    """Whether a pod waits: neither a pod's Report nor one of our own reasons."""
-    return accepted.reason not in REPORTED_REASONS and accepted.reason not in set(Reason)
-
-
-def _transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tuple[Notice, ...]:
-    """One Event for each verdict that changed, and for each run that ended."""
-    notices = []
-    for kind in (PolicyCondition.ACCEPTED, PolicyCondition.BACKED_UP):
-        before, after = find(previous.conditions, kind), find(status.conditions, kind)
-        if after is None or after.status is UNKNOWN:
-            continue
-        run = status.last_run.job_name if status.last_run and kind is PolicyCondition.BACKED_UP else ""
-        run_before = previous.last_run.job_name if previous.last_run and run else ""
-        if before is None or (before.status, before.reason, run_before) != (after.status, after.reason, run):
-            # Named after what it was before, which two operators at once read alike; "now" they do not.
-            since = print_time(before.last_transition_time) if before else ""
-            subject = (kind.value, since, after.status.value, after.reason, run, str(status.observed_generation))
-            notices.append(Notice(subject, after.reason, after.message, is_warning=after.status is FALSE))
-    return tuple(notices)
 
 
 def _is_of(run: Run, uid: str) -> bool:

@@ -16,17 +16,17 @@ from typing import Any
 from resguardo.api.base import print_time
 from resguardo.api.conditions import ConditionStatus, Reason, RequestCondition
 from resguardo.api.documents import read_document
-from resguardo.api.durations import parse_duration, print_duration
+from resguardo.api.durations import parse_duration
 from resguardo.api.errors import DeadlineExceeded, DocumentInvalid, Expired
 from resguardo.api.names import POLICY_KIND, REQUEST_KIND
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.report import Report
-from resguardo.api.request import Claim, RestoreCheck, RestoreRequest, RestoreRequestStatus
-from resguardo.api.sizes import print_size
+from resguardo.api.request import Claim, RestoreRequest, RestoreRequestStatus
 from resguardo.controller import ownership
 from resguardo.controller.objects import build_restore_job, restore_job_name
-from resguardo.controller.outcome import Key, Notice, Outcome, Refusal, earliest, read_status
+from resguardo.controller.outcome import Key, Outcome, Refusal, earliest, read_status
 from resguardo.controller.previous import drop_previous
+from resguardo.controller.request_status import claimed, dump_status, transitions, what_was_told
 from resguardo.controller.runs import Run, read_runs
 from resguardo.controller.settings import Settings
 from resguardo.rules.conditions import Verdict, find, merge
@@ -38,7 +38,6 @@ TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionSta
 STALE_WAIT = timedelta(seconds=5)
 #: What stands under our Job's name and is not ours is not watched.
 TAKEN_WAIT = timedelta(minutes=1)
-CHECKS_MAX, OMITTED_MAX = 32, 64
 
 
 @dataclass(frozen=True)
@@ -132,14 +131,14 @@ class _Reconcile:
         job = self.seen.job
         if job is None:
             return None
-        claimed = ownership.claim_on(job, self._wanted(restore_job_name(self.request.metadata.name)))
+        whose = ownership.claim_on(job, self._wanted(restore_job_name(self.request.metadata.name)))
         name = job["metadata"]["name"]
-        if claimed is ownership.Claim.STALE:
+        if whose is ownership.Claim.STALE:
             waits = Verdict(
                 UNKNOWN, Reason.WAITING, f"the Job {name} of a former request of this name is being removed"
             )
             return self._open(waits, until=self.now + STALE_WAIT)
-        if claimed is ownership.Claim.TAKEN:
+        if whose is ownership.Claim.TAKEN:
             text = f"a Job {name} is there that is not this request's; remove it, or make a request of another name"
             taken = Verdict(FALSE, Reason.NAME_TAKEN, text)
             if self.now >= self._patience_ends_at():
@@ -283,12 +282,12 @@ class _Reconcile:
         until: datetime | None = None,
     ) -> Outcome:
         if accepted is None:
-            accepted = _claimed(claim) if claim else Verdict(UNKNOWN, succeeded.reason, succeeded.message)
+            accepted = claimed(claim) if claim else Verdict(UNKNOWN, succeeded.reason, succeeded.message)
         status = self._status(succeeded, accepted).model_copy(update={"claim": claim or self.previous.claim})
         return Outcome(
             create=create,
-            status=_dump(status),
-            notices=_transitions(self.previous, status),
+            status=dump_status(status),
+            notices=transitions(self.previous, status),
             look_again_at=earliest(until, self.request.spec.not_after if claim is None else None, after=self.now),
             waits_for=waits_for,
         )
@@ -303,12 +302,12 @@ class _Reconcile:
         report: Report | None = None,
     ) -> Outcome:
         claim = claim or self.previous.claim
-        status = self._status(succeeded, accepted or (_claimed(claim) if claim else succeeded))
+        status = self._status(succeeded, accepted or (claimed(claim) if claim else succeeded))
         update: dict[str, Any] = {"claim": claim, "completed_at": (at or self.now).replace(microsecond=0)}
         if report is not None:
-            update |= _told(report, created=self.request.metadata.creation_timestamp)
+            update |= what_was_told(report, created=self.request.metadata.creation_timestamp)
         status = status.model_copy(update=update)
-        return Outcome(status=_dump(status), notices=_transitions(self.previous, status))
+        return Outcome(status=dump_status(status), notices=transitions(self.previous, status))
 
     def _status(self, succeeded: Verdict, accepted: Verdict) -> RestoreRequestStatus:
         generation = self.request.metadata.generation
@@ -350,41 +349,7 @@ class _Unreadable:
             started_at=self.previous.started_at or moment,
             completed_at=moment,
         )
-        return Outcome(status=_dump(status), notices=_transitions(self.previous, status))
-
-
-def _told(report: Report, *, created: datetime | None) -> dict[str, Any]:
-    """What a Report says, within the bounds of status."""
-    found: dict[str, Any] = {"duration": print_duration(report.completed_at - report.started_at)}
-    if report.backup is not None:
-        found["backup"] = report.backup.model_copy(update={"size": print_size(report.backup.bytes)})
-    if report.succeeded and created is not None:
-        found["recovery_time_seconds"] = max(0, int((report.completed_at - created).total_seconds()))
-    if restore := report.restore:
-        found["recovery_point_time"] = restore.recovery_point_time
-        found["previous_database"] = restore.previous_database
-        found["omitted"] = [item[:512] for item in restore.omitted[:OMITTED_MAX]]
-        found["checks"] = [_bounded(check) for check in restore.checks[:CHECKS_MAX]]
-    return found
-
-
-def _bounded(check: RestoreCheck) -> RestoreCheck:
-    return check.model_copy(update={"name": check.name[:64], "message": check.message[:1024]})
-
-
-def _claimed(claim: Claim) -> Verdict:
-    return Verdict(TRUE, Reason.CLAIMED, f"Job {claim.job_name} carries it out; there is never another")
-
-
-def _transitions(previous: RestoreRequestStatus, status: RestoreRequestStatus) -> tuple[Notice, ...]:
-    before = find(previous.conditions, RequestCondition.SUCCEEDED)
-    after = find(status.conditions, RequestCondition.SUCCEEDED)
-    if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
-        return ()
-    # Named after what it was before, which two operators at once read alike; "now" they do not.
-    was = (before.reason, print_time(before.last_transition_time)) if before else ("", "")
-    subject = (RequestCondition.SUCCEEDED.value, *was, after.status.value, after.reason)
-    return (Notice(subject, after.reason, after.message, is_warning=after.status is FALSE),)
+        return Outcome(status=dump_status(status), notices=transitions(self.previous, status))
 
 
 def _read_policy_for_restore(resource: Object) -> BackupPolicy:
@@ -404,10 +369,6 @@ def _target_of(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     postgres = (spec.get("target") or {}).get("postgres") or {}
     connection = postgres.get("connection") or {}
     return str(connection.get("host", "")).lower(), connection.get("port", 5432), postgres.get("database")
-
-
-def _dump(status: RestoreRequestStatus) -> dict[str, Any]:
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _is_owned(job: Object, uid: str) -> bool:

@@ -12,8 +12,9 @@ def delay(attempt: int, *, first: timedelta, most: timedelta, seed: str) -> time
     The share on top comes from the seed, so that one decision made twice gives one answer.
 
     >>> first, most = timedelta(seconds=15), timedelta(minutes=5)
-    >>> [round(delay(attempt, first=first, most=most, seed="uid") / first) for attempt in (1, 2, 3)]
-    [1, 2, 5]
+    >>> waits = [delay(attempt, first=first, most=most, seed="uid") for attempt in (1, 2, 3, 9)]
+    >>> [wait // first for wait in waits[:3]], waits[3] >= most
+    ([1, 2, 4], True)
     """
     doubled = min(first * 2.0 ** min(max(attempt, 1) - 1, 30), most)
     digest = hashlib.sha256(f"{seed}/{attempt}".encode()).digest()

@@ -1,0 +1,103 @@
+"""A policy's conditions as a whole: what came of its runs, whether it is Ready, and what of that is news."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from resguardo.api.base import print_time
+from resguardo.api.conditions import RECONCILING, STALLED, Condition, ConditionStatus, PolicyCondition, Reason
+from resguardo.api.errors import BackupNotFound
+from resguardo.api.policy import BackupPolicyStatus
+from resguardo.controller.history import History
+from resguardo.controller.outcome import REPORTED_REASONS, Notice
+from resguardo.rules.conditions import Verdict, find, merge
+
+TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+
+
+def newest_result(history: History) -> Verdict:
+    """BackedUp, as the newest ended run and the bucket tell it; lateness aside."""
+    last_run, last_backup = history.last_run, history.last_backup
+    if last_run is None:
+        if last_backup is None:
+            return Verdict(UNKNOWN, Reason.NEVER_RUN, "no backup was made yet")
+        text = f"backup {last_backup.id} of {print_time(last_backup.started_at)} is the newest in the bucket"
+        return Verdict(TRUE, Reason.BACKUP_SUCCEEDED, text)
+    if last_run.succeeded is None:
+        return Verdict(UNKNOWN, Reason.REPORT_LOST, last_run.message)
+    if not last_run.succeeded:
+        return Verdict(FALSE, last_run.reason, last_run.message)
+    if last_backup is None:
+        text = f"{last_run.job_name} made a backup, but the bucket holds none any more"
+        return Verdict(FALSE, BackupNotFound.__name__, text)
+    return Verdict(TRUE, Reason.BACKUP_SUCCEEDED, last_run.message)
+
+
+def ready_verdict(accepted: Verdict, backed_up: Verdict, *, suspended: bool, next_at: datetime | None) -> Verdict:
+    """Whether the promise is being kept: no condition is False, and nothing that it needs is open."""
+    for verdict in (accepted, backed_up):
+        if verdict.status is FALSE:
+            return verdict
+    if suspended:
+        return Verdict(UNKNOWN, Reason.SUSPENDED, "spec.suspend is true: no backup is scheduled")
+    for verdict in (accepted, backed_up):
+        if verdict.status is UNKNOWN and verdict.reason != Reason.NEVER_RUN:
+            return verdict
+    text = "the policy is accepted and no backup is missing"
+    return Verdict(TRUE, Reason.PROMISE_KEPT, f"{text}; the next is at {print_time(next_at)}" if next_at else text)
+
+
+def all_conditions(
+    previous: BackupPolicyStatus,
+    ready: Verdict,
+    accepted: Verdict,
+    backed_up: Verdict,
+    *,
+    generation: int,
+    now: datetime,
+) -> list[Condition]:
+    """Every condition that a policy has, kstatus\' two included while they hold."""
+    later = Verdict(UNKNOWN, Reason.NOT_ENFORCED, "this version of Resguardo does not do this yet")
+    is_open = accepted.status is UNKNOWN or (
+        accepted.status is FALSE and (REPORTED_REASONS.get(accepted.reason, False) or _is_waiting(accepted))
+    )
+    is_stuck = accepted.status is FALSE and not is_open
+    return merge(
+        previous.conditions,
+        {
+            PolicyCondition.READY: ready,
+            PolicyCondition.ACCEPTED: accepted,
+            PolicyCondition.BACKED_UP: backed_up,
+            PolicyCondition.RETAINED: later,
+            PolicyCondition.SIZE_NORMAL: later,
+            PolicyCondition.VERIFIED: later,
+            PolicyCondition.REPLICATED: later,
+            # kstatus: present only while they hold.
+            RECONCILING: Verdict(TRUE, accepted.reason, accepted.message) if is_open else None,
+            STALLED: Verdict(TRUE, accepted.reason, accepted.message) if is_stuck else None,
+        },
+        generation=generation,
+        now=now,
+    )
+
+
+def _is_waiting(accepted: Verdict) -> bool:
+    """Whether a pod waits: neither a pod's Report nor one of our own reasons."""
+    return accepted.reason not in REPORTED_REASONS and accepted.reason not in set(Reason)
+
+
+def transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tuple[Notice, ...]:
+    """One Event for each verdict that changed, and for each run that ended."""
+    notices = []
+    for kind in (PolicyCondition.ACCEPTED, PolicyCondition.BACKED_UP):
+        before, after = find(previous.conditions, kind), find(status.conditions, kind)
+        if after is None or after.status is UNKNOWN:
+            continue
+        run = status.last_run.job_name if status.last_run and kind is PolicyCondition.BACKED_UP else ""
+        run_before = previous.last_run.job_name if previous.last_run and run else ""
+        if before is None or (before.status, before.reason, run_before) != (after.status, after.reason, run):
+            # Named after what it was before, which two operators at once read alike; "now" they do not.
+            since = print_time(before.last_transition_time) if before else ""
+            subject = (kind.value, since, after.status.value, after.reason, run, str(status.observed_generation))
+            notices.append(Notice(subject, after.reason, after.message, is_warning=after.status is FALSE))
+    return tuple(notices)
