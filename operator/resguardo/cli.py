@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import IO
 
+    from resguardo.api.errors import ResguardoError
     from resguardo.api.policy import BackupPolicy
     from resguardo.api.report import Subject, Task
     from resguardo.api.request import RestoreRequest
@@ -299,9 +300,20 @@ def _binary_output(path: Path) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(sys.stdout.buffer) if str(path) == "-" else path.open("wb")
 
 
-def _fail(error: Exception) -> NoReturn:
-    typer.echo(f"{type(error).__name__}: {error}", err=True)
-    raise typer.Exit(getattr(error, "exit_status", 1))
+def _fail(error: ResguardoError) -> NoReturn:
+    """End with what is wrong before a task could begin; a pod's Report says it too."""
+    if (report_file := os.environ.get("RESGUARDO_REPORT_FILE")) is not None:
+        from resguardo.jobs.task import failure_report
+
+        Path(report_file).write_text(failure_report(_command_task(), error).to_message())
+    typer.echo(f"{error.reason}: {error}", err=True)
+    raise typer.Exit(error.exit_status)
+
+
+def _command_task() -> Task:
+    from resguardo.api.report import Task
+
+    return next((task for task in Task if task.value in sys.argv), Task.CHECK)
 
 
 def _refuse(message: str) -> NoReturn:

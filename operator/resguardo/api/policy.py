@@ -94,7 +94,8 @@ class RunSummary(Exchanged):
     started_at: Instant = Field(description="When its Job started.")
     ended_at: Instant = Field(description="When its Job ended.")
     succeeded: bool | None = Field(
-        None, description="Whether it made a backup; absent where its report was lost and the bucket is still to be asked."
+        None,
+        description="Whether it made a backup; absent where its report was lost and the bucket is still to be asked.",
     )
     reason: str = Field(max_length=64, description="One word for how it ended.")
     message: str = Field("", max_length=1024, description="What that means.")

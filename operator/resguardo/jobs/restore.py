@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +22,8 @@ from resguardo.api.errors import (
     ManifestInvalid,
     ResguardoError,
     RestoredUnverified,
+    TargetBusy,
+    TargetNotEmpty,
 )
 from resguardo.api.manifest import Manifest, ObjectEntry, ObjectRole
 from resguardo.api.policy import BackupPolicy
@@ -47,6 +49,9 @@ from resguardo.store.download import open_object
 from resguardo.store.protocol import Store
 
 log = structlog.get_logger()
+
+#: Nothing interrupts the renames, so they must be over before the kubelet's patience is (controller.pod.GRACE_SECONDS).
+PROMOTE_WITHIN = timedelta(seconds=60)
 
 
 def store_of(request: RestoreRequest, policies: list[BackupPolicy]) -> StoreSpec:
@@ -154,19 +159,19 @@ class _Restore:
         with borrowed_memberships(self.server, plan.roles_to_borrow, target=name):
             mark = self._mark(MarkState.BEING_RESTORED)
             try:
-                self._fill(temporary, plan, mark)
-                self._give_name(temporary, keep_as, mark)
-            except RestoredUnverified:
-                raise
+                self._fill(temporary, keep_as, plan, mark)
+                kept = self._give_name(temporary, keep_as, mark)
+            except (RestoredUnverified, TargetBusy, TargetNotEmpty):
+                raise  # it is whole, and the message says under which name it stands
             except BaseException:
                 with suppress(ResguardoError):
                     drop_unfinished(self.server, temporary, mark, target=name)
                 raise
-        self._tell(database=name, previous_database=keep_as)
+        self._tell(database=name, previous_database=kept)
         self.context.findings.reason = Reason.RESTORED
-        kept = f"; the database that had the name is kept as {keep_as}" if keep_as else ""
+        former = f"; the database that had the name is kept as {kept}" if kept else ""
         self.context.findings.message = (
-            f"backup {self.manifest.id} stands as database {name}, equal to its census{kept}"
+            f"backup {self.manifest.id} stands as database {name}, equal to its census{former}"
         )
 
     def _plan(self) -> RestorePlan:
@@ -189,7 +194,7 @@ class _Restore:
         )
         return plan_restore(wishes, contents, self.census, facts)
 
-    def _fill(self, temporary: str, plan: RestorePlan, mark: Mark) -> None:
+    def _fill(self, temporary: str, keep_as: str | None, plan: RestorePlan, mark: Mark) -> None:
         name = self.target.database
         self.context.progress.step(f"loading backup {self.manifest.id} into {temporary}")
         create_database(
@@ -215,18 +220,26 @@ class _Restore:
         if not verification.is_equal:
             leave_aside(self.server, temporary, mark=mark, target=name)
             self._tell(database=temporary)
-            keep_as = kept_name(name, secrets.token_hex(3)) if plan.replaces else None
-            commands = promotion_commands(temporary, name, keep_as=keep_as)
             raise RestoredUnverified(
                 f"{verification.differences}. It stands as database {temporary}, and {name} is as it was. To use it all "
-                f"the same, look at it and run in psql:\n{commands}"
+                f"the same, look at it and run in psql:\n{promotion_commands(temporary, name, keep_as=keep_as)}"
             )
 
-    def _give_name(self, temporary: str, keep_as: str | None, mark: Mark) -> None:
+    def _give_name(self, temporary: str, keep_as: str | None, mark: Mark) -> str | None:
+        """The name under which the database of before is kept; None where there was none."""
         name = self.target.database
         self.context.progress.step(f"renaming {temporary} to {name}")
         with self.context.deadline.hold():
-            promote(self.server, temporary, name, keep_as=keep_as, mark=mark, deadline=self.context.deadline.at)
+            by = min(self.context.deadline.at, datetime.now(UTC) + PROMOTE_WITHIN)
+            try:
+                return promote(self.server, temporary, name, keep_as=keep_as, mark=mark, deadline=by)
+            except (TargetBusy, TargetNotEmpty) as error:
+                leave_aside(self.server, temporary, mark=mark, target=name)
+                self._tell(database=temporary)
+                raise type(error)(
+                    f"{error}. The backup is restored, equal to its census, and stands as database {temporary}. Once "
+                    f"nothing is in the way, run in psql:\n{promotion_commands(temporary, name, keep_as=keep_as)}"
+                ) from None
 
     @property
     def _outcome(self) -> RestoreOutcome:

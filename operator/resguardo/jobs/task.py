@@ -169,3 +169,17 @@ def subject_of(document: BackupPolicy | RestoreRequest) -> Subject:
         generation=document.metadata.generation,
         hash=document.hash if isinstance(document, BackupPolicy) else document.fingerprint,
     )
+
+
+def failure_report(task: Task, error: ResguardoError) -> Report:
+    """The Report of a task that could not begin, since its document cannot be read."""
+    now = datetime.now(UTC)
+    return Report(
+        task=task,
+        succeeded=False,
+        reason=error.reason,
+        message=str(error),
+        subject=Subject(),
+        started_at=now,
+        completed_at=now,
+    )

@@ -32,10 +32,22 @@ _SETTINGS = {
 }
 
 
+#: Goes up with every change of what is described: fingerprints of two versions say nothing about each other.
+FINGERPRINT_VERSION = 1
+
+
 def schema_fingerprint(connection: psycopg.Connection[Any]) -> str:
-    """SHA-256, in hex, of all that the schema is. Reads catalogs only; in the session's transaction where one is open."""
+    """The version, a colon, and the SHA-256 in hex of all that the schema is.
+
+    Reads catalogs only; in the session's transaction where one is open.
+    """
     digests = sorted(hashlib.sha256(line.encode()).digest() for line in describe_schema(connection))
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+    return f"{FINGERPRINT_VERSION}:{hashlib.sha256(b''.join(digests)).hexdigest()}"
+
+
+def is_comparable(fingerprint: str) -> bool:
+    """Whether a census' fingerprint was made as this version makes them."""
+    return fingerprint.startswith(f"{FINGERPRINT_VERSION}:")
 
 
 def describe_schema(connection: psycopg.Connection[Any]) -> Iterator[str]:

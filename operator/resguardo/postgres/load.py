@@ -10,6 +10,7 @@ privileges on schemas are set once more.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -170,6 +171,10 @@ def to_sql(
             output.flush()
         except ValueError:
             pass  # the stream was closed by kill(): the deadline, or the feeder's error, is told below
+        except BaseException:
+            # The output's reader is gone, or we are: the feeder must let go of the chunks before they are closed.
+            feeder.abandon()
+            raise
         finally:
             alarm.cancel()
         feeder.join()
@@ -189,18 +194,26 @@ class _Feeder:
         self._process = process
         self._chunks = chunks
         self._error: BaseException | None = None
+        self._is_abandoned = False
         self._thread = threading.Thread(target=self._feed, name=f"stdin of {process.name}", daemon=True)
         self._thread.start()
 
     def _feed(self) -> None:
+        wanted = itertools.takewhile(lambda _chunk: not self._is_abandoned, self._chunks)
         try:
-            self._process.feed(self._chunks)
-            for _rest in self._chunks:
+            self._process.feed(wanted)
+            for _rest in wanted:
                 pass
         except BaseException as error:
             self._error = error
             # Half an archive must not look like a whole one.
             self._process.kill()
+
+    def abandon(self) -> None:
+        """End the program and the feeding of it; nobody wants to know how they end."""
+        self._is_abandoned = True
+        self._process.kill()
+        self._thread.join()
 
     def join(self) -> None:
         self._thread.join()

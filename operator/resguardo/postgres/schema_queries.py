@@ -109,9 +109,9 @@ _RULES = f"""
 
 _POLICIES = f"""
     SELECT n.nspname, c.relname, p.polname, p.polcmd, p.polpermissive,
-           (SELECT pg_catalog.array_agg(CASE WHEN o.role = 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(o.role) END
-                                        ORDER BY 1)
-            FROM pg_catalog.unnest(p.polroles) AS o (role)) AS roles,
+           (SELECT pg_catalog.array_agg(named.role ORDER BY named.role)
+            FROM (SELECT CASE WHEN o.role = 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(o.role) END::text
+                  FROM pg_catalog.unnest(p.polroles) AS o (role)) AS named (role)) AS roles,
            pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS x_using,
            pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS x_check
     {_FROM_RELATION}

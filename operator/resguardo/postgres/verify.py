@@ -14,7 +14,7 @@ from resguardo.api.census import Census
 from resguardo.api.report import cut_text
 from resguardo.api.request import CheckStatus, RestoreCheck
 from resguardo.postgres.connection import Server
-from resguardo.postgres.fingerprint import schema_fingerprint
+from resguardo.postgres.fingerprint import is_comparable, schema_fingerprint
 from resguardo.postgres.maintenance import bounded
 from resguardo.postgres.properties import read_extensions
 from resguardo.postgres.tables import Table, list_tables
@@ -150,6 +150,8 @@ def _compare_schema(connection: psycopg.Connection[Any], census: Census) -> Rest
     if then != here:
         # Versions print expressions and views differently, so equal schemas have different fingerprints.
         return _check("schema", CheckStatus.SKIPPED, f"PostgreSQL {here} describes a schema otherwise than {then}")
+    if not is_comparable(census.schema_fingerprint):
+        return _check("schema", CheckStatus.SKIPPED, "the census has a fingerprint of another version of Resguardo")
     differences = list(_schema_differences(connection, census))
     return _verdict("schema", differences, "the schema is that of the census")
 
