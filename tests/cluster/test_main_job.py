@@ -167,3 +167,57 @@ def test_objects_edited_or_deleted_by_hand_are_put_right(portal: Portal) -> None
 
     cluster.kubectl("delete", "bp", "portal", "-n", namespace, "--timeout=30s")
     cluster.kubectl("wait", "--for=delete", "cronjob/portal-backup", "-n", namespace, "--timeout=60s", timeout=70)
+
+
+def test_status_is_right_whatever_happened_to_the_operator_meanwhile(portal: Portal) -> None:
+    cluster, namespace = portal.cluster, portal.namespace
+
+    def kill_operator() -> None:
+        cluster.kubectl(
+            "delete", "pod", "-n", "resguardo-system", "-l", "app.kubernetes.io/component=operator",
+            "--grace-period=0", "--force",
+        )  # fmt: skip
+
+    cluster.apply(portal.policy())
+    cluster.wait_for("bp", "portal", namespace, has_condition("Ready", "True"), until="condition shows")
+
+    # Killed while a backup runs, and away until after its end
+    cluster.kubectl("scale", "deployment/resguardo-operator", "-n", "resguardo-system", "--replicas=0")
+    portal.run_backup("by-hand")
+    cluster.kubectl("wait", "--for=condition=Complete", "job/by-hand", "-n", namespace, "--timeout=120s", timeout=130)
+    cluster.kubectl("scale", "deployment/resguardo-operator", "-n", "resguardo-system", "--replicas=1")
+    policy = cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="backup done")
+    assert policy["status"]["inventory"]["backups"] == 1
+
+    # Killed once the restore was claimed, and again while it runs
+    before = _content(portal)
+    portal.drop_database()
+    cluster.apply(portal.request("dr"))
+    cluster.wait_for("rr", "dr", namespace, lambda found: found.get("status", {}).get("claim"), until="condition shows")
+    kill_operator()
+    cluster.wait_for("job", "dr-restore", namespace, bool, until="object made")
+    kill_operator()
+    cluster.wait_for("rr", "dr", namespace, has_condition("Succeeded", "True"), until="restore done")
+    assert _content(portal) == before
+    assert len(cluster.list("jobs", namespace, "resguardo.dev/request=dr")) == 1
+
+
+def test_a_restore_job_that_somebody_deletes_is_interrupted_and_not_made_again(portal: Portal) -> None:
+    cluster, namespace = portal.cluster, portal.namespace
+    cluster.apply(portal.policy())
+    cluster.wait_for("bp", "portal", namespace, has_condition("Ready", "True"), until="condition shows")
+    portal.run_backup("by-hand")
+    cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="backup done")
+    portal.drop_database()
+    # A node that does not exist keeps the pod waiting, so that the Job can be deleted before it did anything.
+    cluster.apply(portal.request("dr", jobs={"nodeSelector": {"no-such": "node"}}))
+    waiting = cluster.wait_for(
+        "rr", "dr", namespace, has_condition("Succeeded", "Unknown", "Unschedulable"), until="condition shows"
+    )
+    assert "dr-restore" in condition(waiting, "Succeeded")["message"]
+    cluster.wait_for(
+        "rr", "dr", namespace, lambda found: found["status"]["claim"].get("jobUid"), until="condition shows"
+    )
+    cluster.kubectl("delete", "job", "dr-restore", "-n", namespace)
+    cluster.wait_for("rr", "dr", namespace, has_condition("Succeeded", "False", "Interrupted"), until="condition shows")
+    assert cluster.get("job", "dr-restore", namespace) is None

@@ -177,6 +177,11 @@ class TestWaitingPods:
                 ("Unknown", "Unschedulable"),
             ),
             (PENDING, None, ("Unknown", "Checking")),
+            (
+                PENDING,
+                ("FailedMount", "failed to sync secret cache: timed out waiting for the condition"),
+                ("Unknown", "Checking"),
+            ),
         ],
     )
     def test_what_a_check_waits_for_is_the_condition(

@@ -16,6 +16,8 @@ LOOKS = [timedelta(seconds=seconds) for seconds in (10, 20, 40, 60, 120, 300)]
 _STARTING = {"", "ContainerCreating", "PodInitializing"}
 #: A pod that waits for room may get it from an autoscaler; anything else waits for a person.
 _MAY_PASS = {"Unschedulable", "SchedulerError", "FailedScheduling"}
+#: The kubelet's own cache is late by a moment when a namespace or Secret is new; what is really missing, it says next.
+_LATE_CACHE = "failed to sync"
 #: The kubelet tries and backs off by turns; to a reader it is one thing.
 _SAME = {"ImagePullBackOff": "ErrImagePull"}
 
@@ -63,7 +65,9 @@ def look_again_at(since: datetime, now: datetime) -> datetime:
 
 
 def _from_events(what: str, events: Sequence[Object]) -> Waiting | None:
-    warnings = [event for event in events if event.get("type") == "Warning"]
+    warnings = [
+        event for event in events if event.get("type") == "Warning" and _LATE_CACHE not in event.get("message", "")
+    ]
     if not warnings:
         return None
     newest = max(warnings, key=_time_of)
