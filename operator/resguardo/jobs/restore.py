@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -49,9 +49,6 @@ from resguardo.store.download import open_object
 from resguardo.store.protocol import Store
 
 log = structlog.get_logger()
-
-#: Nothing interrupts the renames, so they must be over before the kubelet's patience is (controller.pod.GRACE_SECONDS).
-PROMOTE_WITHIN = timedelta(seconds=60)
 
 
 def store_of(request: RestoreRequest, policies: list[BackupPolicy]) -> StoreSpec:
@@ -230,9 +227,10 @@ class _Restore:
         name = self.target.database
         self.context.progress.step(f"renaming {temporary} to {name}")
         with self.context.deadline.hold():
-            by = min(self.context.deadline.at, datetime.now(UTC) + PROMOTE_WITHIN)
             try:
-                return promote(self.server, temporary, name, keep_as=keep_as, mark=mark, deadline=by)
+                return promote(
+                    self.server, temporary, name, keep_as=keep_as, mark=mark, deadline=self.context.deadline.at
+                )
             except (TargetBusy, TargetNotEmpty) as error:
                 leave_aside(self.server, temporary, mark=mark, target=name)
                 self._tell(database=temporary)

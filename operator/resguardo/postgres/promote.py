@@ -47,8 +47,9 @@ from resguardo.postgres.target import find_hangers, marked_databases
 
 log = structlog.get_logger()
 
-#: For how long a promotion is tried, deadline or not: each attempt ends everybody's sessions.
-PATIENCE_SECONDS = 120.0
+#: For how long a promotion is tried, deadline or not: each attempt ends everybody's sessions. Nothing interrupts the
+#: renames, so they must be over before the kubelet's patience is (controller.pod.GRACE_SECONDS).
+PATIENCE_SECONDS = 60.0
 #: How long the renames wait for a lock; others queue behind them meanwhile.
 _LOCK_TIMEOUT = "2s"
 _ENDING_PAUSE = 0.05
@@ -66,9 +67,10 @@ def promote(
 ) -> str | None:
     """Rename `temporary` to `target`, and the database that has that name now to `keep_as`; mark both. Gives the name kept.
 
-    `keep_as` None says that there is none to keep; where it has gone meanwhile, none is kept. Tried again and again for two
-    minutes, or until the deadline, and all or nothing: either it is done when this returns, also where the answer got lost,
-    or everything is as it was. Raises TargetBusy naming who is in the way, TargetNotEmpty where a database has taken the name meanwhile, DeadlineExceeded, PermissionDenied.
+    `keep_as` None says that there is none to keep; where it has gone meanwhile, none is kept. Tried again and again for a
+    minute, or until the deadline, and all or nothing: either it is done when this returns, also where the answer got lost,
+    or everything is as it was. Raises TargetBusy naming who is in the way, TargetNotEmpty where a database has taken the
+    name meanwhile, DeadlineExceeded, PermissionDenied.
     """
     with maintenance(server, avoiding=target) as connection:
         before = _Before.read(connection, temporary, target)
