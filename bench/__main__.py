@@ -53,6 +53,13 @@ def main() -> int:
                 Comparison("backup", "`pg_dump -Fc -Z0 \\| zstd -T0 >/dev/null`", backups, raw_backups, aim=1.10),
                 Comparison("backup", "crontab: `pg_dump \\| gzip`, then `aws s3 cp`", backups, crontab, aim=1 / 3),
                 Comparison("restore", "`zstd -d \\| pg_restore` from a local file", restores, raw_restores, aim=1.10),
+                Comparison(
+                    "restore",
+                    "the same and `ANALYZE`, as Resguardo does",
+                    restores,
+                    bench.raw_restores_analyzed,
+                    aim=1.10,
+                ),
             ],
         )
     print(report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -34,6 +34,8 @@ class Bench:
     s3: S3Server
     folder: Path
     restores: int = 0
+    #: One for each raw restore: the same with what a planner needs to know afterwards, as Resguardo's has.
+    raw_restores_analyzed: list[Run] = field(default_factory=list)
 
     def prepare(self, megabytes: int) -> int:
         """Fill the database and write the documents; gives the database's size in bytes."""
@@ -103,6 +105,10 @@ class Bench:
             ["zstd", "-q", "-d", "-c"], [tool("pg_restore"), "--exit-on-error", "-d", name],
             environment=self._environment, stdin=self.dump, limit_seconds=LIMIT_SECONDS,
         )  # fmt: skip
+        analyzed = measure(
+            [tool("vacuumdb"), "--analyze-only", "-q", name], environment=self._environment, limit_seconds=LIMIT_SECONDS
+        )
+        self.raw_restores_analyzed.append(Run(run.seconds + analyzed.seconds, max(run.peak_bytes, analyzed.peak_bytes)))
         self._drop(name)
         return run
 
