@@ -93,8 +93,8 @@ INSERT INTO extremos (id, r, d, n, dia, hora, i, b, m, bits, rede, mac, x, j, te
   (3, -0.0, 5e-324, 1e-100, '5874897-12-31', '4713-01-01 00:00:00+00 BC', '00:00:00', decode(repeat('5c', 100000), 'hex'), 0, NULL, NULL, NULL,
    NULL, NULL, NULL, NULL, NULL, ROW('', -1, '        '));
 
--- Documents: large objects with numbers of their own, as incompressible as the PDF files they stand for.
--- The app makes them, so they are its own. Random bytes are twisted out of few digests: SHA-256 of each KiB would take minutes.
+-- Documents: large objects with numbers of their own, as incompressible as the PDF files they stand for (MD5 upon MD5).
+-- The app makes them, so they are its own.
 GRANT USAGE ON SCHEMA portal, extensoes TO agepar_app;
 GRANT SELECT, INSERT ON documento TO agepar_app;
 GRANT SELECT, REFERENCES ON peticao TO agepar_app;
