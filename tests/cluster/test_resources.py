@@ -17,7 +17,7 @@ PLURALS = {"BackupPolicy": "backuppolicies", "RestoreRequest": "restorerequests"
 
 @pytest.fixture(scope="module")
 def custom_objects(cluster: Cluster) -> Iterator[client.CustomObjectsApi]:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "crds"))
     for plural in PLURALS.values():
         cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.resguardo.dev", "--timeout=30s")
     with config.new_client_from_config(cluster["KUBECONFIG"]) as api:

@@ -236,17 +236,9 @@ def test_a_backup_that_is_cut_off_leaves_nothing_that_looks_like_one(
     place: Place, harm: Callable[[subprocess.Popen[bytes], Place], None], reason: str
 ) -> None:
     policy = place.policy()
-    # A second session's lock on a sequence cannot stop pg_dump, a slow client can: a big table keeps it at work.
-    place.postgres.execute(
-        "INSERT INTO peticoes SELECT n, repeat(md5(n::text), 60) FROM generate_series(1, 200000) n",
-        database=place.database,
-    )
+    _grow(place)
     process = place.start("backup", "-f", policy)
-    _wait_for(
-        lambda: place.postgres.query(
-            "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY public.peticoes%'"
-        )
-    )
+    _wait_for_copying(place)
     harm(process, place)
     process.communicate(timeout=SECONDS)
     assert (place.report().succeeded, place.report().reason) == (False, reason)
@@ -263,11 +255,12 @@ def test_a_backup_that_is_cut_off_leaves_nothing_that_looks_like_one(
 
 def test_a_restore_that_is_cut_off_leaves_no_database(place: Place) -> None:
     policy = place.policy()
+    _grow(place)
     place.run("backup", "-f", policy)
     place.postgres.drop_database(place.database)
     before = place.databases()
     process = place.start("restore", "-f", place.request("cut"), "-f", policy)
-    _wait_for(lambda: place.databases() - before)
+    _wait_for_copying(place)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=SECONDS)
     assert place.report().reason == "Stopped"
@@ -334,3 +327,14 @@ def _wait_for(holds: Callable[[], object]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def _grow(place: Place) -> None:
+    """Rows enough to keep a backup or a restore at work for seconds, so that it can be hit in the middle."""
+    rows = "INSERT INTO peticoes SELECT n, repeat(md5(n::text), 60) FROM generate_series(1, 200000) n"
+    place.postgres.execute(rows, database=place.database)
+
+
+def _wait_for_copying(place: Place) -> None:
+    copying = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY public.peticoes%'"
+    _wait_for(lambda: place.postgres.query(copying))

@@ -218,8 +218,8 @@ class _Restore:
             leave_aside(self.server, temporary, mark=mark, target=name)
             self._tell(database=temporary)
             raise RestoredUnverified(
-                f"{verification.differences}. It stands as database {temporary}, and {name} is as it was. To use it all "
-                f"the same, look at it and run in psql:\n{promotion_commands(temporary, name, keep_as=keep_as)}"
+                f"{verification.differences}. It stands as database {temporary}, and nothing else was changed. "
+                f"To use it all the same, look at it and run in psql:\n{promotion_commands(temporary, name, keep_as=keep_as)}"
             )
 
     def _give_name(self, temporary: str, keep_as: str | None, mark: Mark) -> str | None:
