@@ -215,6 +215,31 @@ def test_a_backup_is_written_as_plain_sql_for_psql(place: Place) -> None:
     assert place.postgres.query("SELECT count(*) FROM peticoes", database=target) == [(50000,)]
 
 
+def test_a_multirange_type_belongs_to_its_ranges_owner_again(place: Place) -> None:
+    owner = place.postgres.make_role("owner")
+    place.postgres.execute(
+        "CREATE TYPE periodo AS RANGE (subtype = date)",
+        f"ALTER TYPE periodo OWNER TO {owner}",
+        f"ALTER TYPE periodo_multirange OWNER TO {owner}",
+        database=place.database,
+    )
+    owners = "SELECT typname, typowner::regrole::text FROM pg_type WHERE typname IN ('periodo', 'periodo_multirange') ORDER BY 1"
+    policy = place.policy()
+    place.run("backup", "-f", policy)
+    before = place.postgres.query(owners, database=place.database)
+    place.postgres.drop_database(place.database)
+    report, _, _ = place.run("restore", "-f", place.request("types"), "-f", policy)
+    assert report.reason == "Restored"
+    assert (
+        place.postgres.query(owners, database=place.database)
+        == before
+        == [
+            ("periodo", owner),
+            ("periodo_multirange", owner),
+        ]
+    )
+
+
 def _kill_pg_dump(_process: subprocess.Popen[bytes], place: Place) -> None:
     place.postgres.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY public.peticoes%'"

@@ -34,6 +34,9 @@ log = structlog.get_logger()
 LAST_WORDS = 1500
 _READ_BYTES = 1024 * 1024
 
+#: server_version_num.
+_FIRST_WITH_MULTIRANGES = 140000
+
 
 def load(server: Server, database: str, chunks: Iterator[bytes], plan: RestorePlan, deadline: datetime | float) -> None:
     """Load an archive into an empty database, then ANALYZE it.
@@ -43,6 +46,8 @@ def load(server: Server, database: str, chunks: Iterator[bytes], plan: RestorePl
     """
     with _owners_admitted(server, database, plan, deadline):
         _load(server, database, chunks, plan, deadline)
+        if not plan.without_owners:
+            _give_multiranges(server, database, deadline)
     analyze(server, database, deadline)
 
 
@@ -80,6 +85,26 @@ def _write_list(folder: Path, dump_ids: Sequence[int]) -> Path:
     path = folder / "entries.list"
     path.write_text("".join(f"{dump_id};\n" for dump_id in dump_ids))
     return path
+
+
+def _give_multiranges(server: Server, database: str, deadline: datetime | float) -> None:
+    """Give each multirange type to its range's owner: up to 15 at least, ALTER TYPE … OWNER on a range leaves it behind."""
+    with (
+        server.connect(database) as connection,
+        server.translating(database),
+        bounded(connection, deadline, f"giving multirange types in {database} to their owners"),
+    ):
+        if connection.info.server_version < _FIRST_WITH_MULTIRANGES:
+            return
+        left_behind = connection.execute(
+            "SELECT n.nspname, m.typname, pg_catalog.pg_get_userbyid(t.typowner) FROM pg_catalog.pg_range r"
+            " JOIN pg_catalog.pg_type t ON t.oid = r.rngtypid JOIN pg_catalog.pg_type m ON m.oid = r.rngmultitypid"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = m.typnamespace WHERE m.typowner <> t.typowner"
+        ).fetchall()
+        for schema, name, owner in left_behind:
+            connection.execute(
+                sql.SQL("ALTER TYPE {} OWNER TO {}").format(sql.Identifier(schema, name), sql.Identifier(owner))
+            )
 
 
 @contextmanager
