@@ -21,7 +21,7 @@ else
 $(error CLUSTER is rig or current, not '$(CLUSTER)')
 endif
 
-.PHONY: help demo test cluster down check test-unit test-data test-cluster bench image crds venv
+.PHONY: help demo test cluster down check test-unit test-data test-cluster bench image crds lock venv
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,11 @@ image: ## Build the image (localhost/resguardo:dev) from the Dockerfile
 
 crds: venv ## Render the CRDs from the models
 	.venv/bin/resguardo crd
+
+COMPILE = .venv/bin/uv pip compile pyproject.toml -q --generate-hashes --no-header --python-version 3.11 --upgrade
+lock: venv ## Renew both lock files within pyproject.toml's bounds
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --group dev -o requirements-dev.lock
 
 venv: ## Make .venv as requirements-dev.lock says
 	@$(RIG)/machine.sh venv
