@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from resguardo.api.errors import ResguardoError
+    from resguardo.api.manifest import Trigger
     from resguardo.api.policy import BackupPolicy
     from resguardo.api.report import Subject, Task
     from resguardo.api.request import RestoreRequest
@@ -124,9 +125,11 @@ def catalog(
     from resguardo.jobs.catalog import print_table, to_document
     from resguardo.store.catalogue import list_backups
 
-    documents = _documents(filename)
-    policy = next((document for document in documents if isinstance(document, BackupPolicy)), None)
-    store_spec = policy.spec.store if policy else documents[0].spec.from_.store if documents else None  # type: ignore[union-attr]
+    stores = [
+        document.spec.store if isinstance(document, BackupPolicy) else document.spec.from_.store
+        for document in _documents(filename)
+    ]
+    store_spec = next((store for store in stores if store is not None), None)
     if store_spec is None:
         _refuse("no store: give the BackupPolicy, or a RestoreRequest with from.store")
     found, _ = _surroundings(credentials)
@@ -229,7 +232,7 @@ def crd(
         _refuse(f"not up to date: {', '.join(stale)}; run `make crds` and commit what it writes")
 
 
-def _trigger(policy_name: str, job_name: str):  # type: ignore[no-untyped-def]
+def _trigger(policy_name: str, job_name: str) -> Trigger:
     from resguardo.api.manifest import Trigger
 
     scheduled = re.fullmatch(re.escape(policy_name) + r"-backup-[0-9]+", job_name)

@@ -50,7 +50,7 @@ READ_BYTES = 1024 * 1024
 
 def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
     """Make one backup of the policy's source, or raise and leave nothing that a listing could take for one."""
-    started_at = datetime.now(UTC)
+    started_at = _now()
     store = context.credentials.open_store(policy.spec.store)
     owner = claim_prefix(store, policy)
     previous = newest_summary(list_backups(store))
@@ -171,7 +171,7 @@ def _manifest(
         ),
         trigger=attempt.trigger,
         started_at=attempt.started_at,
-        completed_at=datetime.now(UTC),
+        completed_at=_now(),
         snapshot_at=census.taken_at,
         snapshot_lsn=census.lsn,
         tools={"resguardo": resguardo.__version__, **made.tools},
@@ -184,3 +184,8 @@ def _manifest(
             database_bytes=census.database.size_bytes,
         ),
     )
+
+
+def _now() -> datetime:
+    # Whole seconds, as JSON keeps them: a manifest just made and the same one read back say the same.
+    return datetime.now(UTC).replace(microsecond=0)
