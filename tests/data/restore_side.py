@@ -12,6 +12,7 @@ from typing import Any
 
 from resguardo.api.census import Census
 from resguardo.api.request import Globals, OnExisting, Ownership
+from resguardo.postgres.analyze import analyzing
 from resguardo.postgres.census import take_census
 from resguardo.postgres.connection import Server
 from resguardo.postgres.contents import read_contents
@@ -112,7 +113,8 @@ def restore(
         create_database(server, temporary, census.database, mark, target=target, deadline=deadline)
         try:
             load(server, temporary, chunks or dump.chunks(), plan, deadline)
-            verification = verify(server, temporary, census, deadline=deadline)
+            with analyzing(server, temporary, deadline):
+                verification = verify(server, temporary, census, deadline=deadline)
             left = apply_properties(
                 server, temporary, census.database, mark, ownership=wishes.ownership, target=target, deadline=deadline
             )

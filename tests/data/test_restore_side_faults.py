@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from resguardo.postgres.contents import read_contents
 from resguardo.postgres.load import load, to_sql
 from resguardo.postgres.run import tool
 from resguardo.postgres.verify import verify
+from resguardo.rules.load_stages import load_stages
 from tests.data.restore_side import Dump, databases, make_dump, plan_for, restore, wish
 from tests.fixtures.postgres import PostgresServer
 
@@ -160,20 +162,36 @@ def test_entries_are_left_out_from_a_stream_that_cannot_seek(
     postgres_server: PostgresServer, server: Server, dump: Dump
 ) -> None:
     contents = read_contents(dump.chunks(), time.monotonic() + SOON)
-    kept = tuple(
+    left_out = {
         entry.dump_id
         for entry in contents.entries
-        if str(entry) != "TABLE DATA public.wide" and "FK" not in entry.description
-    )
+        if str(entry) == "TABLE DATA public.wide" or "FK" in entry.description
+    }
     plan = plan_for(server, dump, wish(postgres_server.new_name("new")))
     empty = postgres_server.fresh_database("empty")
     load(
-        server, empty, dump.chunks(1000), type(plan)(plan.database, plan.ownership, kept=kept), time.monotonic() + SOON
+        server,
+        empty,
+        dump.chunks(1000),
+        replace(plan, stages=load_stages(contents.entries, left_out=left_out)),
+        time.monotonic() + SOON,
     )
     assert postgres_server.query(
         "SELECT (SELECT count(*) FROM wide), (SELECT count(*) FROM narrow), (SELECT count(*) FROM pg_largeobject_metadata)",
         database=empty,
     ) == [(0, 1000, 1)]
+
+
+def test_what_fails_after_the_data_is_told_in_pg_restores_words(
+    postgres_server: PostgresServer, server: Server, dump: Dump
+) -> None:
+    contents = read_contents(dump.chunks(), time.monotonic() + SOON)
+    orphaning = {entry.dump_id for entry in contents.entries if str(entry) == "TABLE DATA public.wide"}
+    plan = plan_for(server, dump, wish(postgres_server.new_name("new")))
+    plan = replace(plan, stages=load_stages(contents.entries, left_out=orphaning))
+    empty = postgres_server.fresh_database("empty")
+    with pytest.raises(RestoreFailed, match=r"untouched.*foreign key"):
+        load(server, empty, dump.chunks(), plan, time.monotonic() + SOON)
 
 
 def test_every_difference_from_the_census_is_found_and_named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from resguardo.api.errors import DeadlineExceeded, FormatTooNew, RestoreFailed
 from resguardo.postgres.contents import read_contents
-from resguardo.rules.archive import Contents, Entry
+from resguardo.rules.archive import Contents, Entry, Section
 
 LATER = time.monotonic() + 3600
 VERSIONS = [(1, minor) for minor in range(12, 17)]
@@ -39,7 +40,7 @@ def entry_bytes(entry: Entry, version: tuple[int, int], encoding: str) -> bytes:
     return b"".join(
         [
             integer(entry.dump_id), integer(1), text(str(entry.catalog_oid)), text(str(entry.oid)), text(entry.tag),
-            text(entry.description), integer(2), text(entry.definition), string("DROP it"), string(None),
+            text(entry.description), integer(entry.section), text(entry.definition), string("DROP it"), string(None),
             text(entry.schema), text(entry.tablespace),
             text("heap") if version >= (1, 14) else b"",
             integer(114) if version >= (1, 16) else b"",
@@ -68,7 +69,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 entries = st.builds(
     Entry, dump_id=st.integers(1, 2**31 - 1), description=texts, tag=texts, schema=texts, owner=texts,
     definition=texts, tablespace=texts, dependencies=st.lists(st.integers(1, 2**31 - 1), max_size=3).map(tuple),
-    catalog_oid=st.integers(0, 2**32 - 1), oid=st.integers(0, 2**32 - 1),
+    section=st.sampled_from(Section), catalog_oid=st.integers(0, 2**32 - 1), oid=st.integers(0, 2**32 - 1),
 )  # fmt: skip
 contents = st.builds(
     Contents, database=texts, server_version=st.just("15.20"), tool_version=st.just("16.1 (Debian)"),
@@ -80,7 +81,9 @@ contents = st.builds(
 def test_what_was_written_is_read_whatever_follows_and_however_it_is_cut(
     contents: Contents, version: tuple[int, int], size: int, data: bytes
 ) -> None:
-    assert read_contents(in_chunks(archive(contents, version) + data, size), LATER) == contents
+    written = archive(contents, version)
+    found = read_contents(in_chunks(written + data, size), LATER)
+    assert found == replace(contents, size_bytes=len(written))
 
 
 @given(contents=contents, version=st.sampled_from(VERSIONS), share=st.floats(0, 0.999))
@@ -101,7 +104,7 @@ def test_names_are_read_in_the_encoding_that_the_archive_says(name: str, codec: 
         word, "15.20", "15.20",
         (Entry(1, "ENCODING", "ENCODING", definition=f"SET client_encoding = '{name}';\n"), Entry(2, "TABLE", word, owner=word)),
     )  # fmt: skip
-    assert read_contents(iter([archive(written, (1, 14), codec)]), LATER) == written
+    assert read_contents(iter([archive(written, (1, 14), codec)]), LATER).entries == written.entries
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,13 @@ def test_names_are_read_in_the_encoding_that_the_archive_says(name: str, codec: 
 def test_what_is_no_archive_of_ours_is_told(content: bytes, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         read_contents(iter([content + b"x" * 100]), LATER)
+
+
+def test_a_section_that_does_not_exist_is_damage() -> None:
+    written = archive(Contents("x", "15", "15", (Entry(1, "TABLE", "t"),)), (1, 14))
+    broken = written.replace(string("TABLE") + integer(2), string("TABLE") + integer(7))
+    with pytest.raises(RestoreFailed, match="section 7"):
+        read_contents(iter([broken]), LATER)
 
 
 def test_the_deadline_holds_for_a_source_that_trickles() -> None:

@@ -75,11 +75,15 @@ def database(**changes: Any) -> Census:
     return CENSUS.model_copy(update={"database": CENSUS.database.model_copy(update=changes)})
 
 
+def loaded(plan: RestorePlan) -> set[int]:
+    return {*plan.stages.from_stream, *plan.stages.afterwards}
+
+
 def test_a_world_without_problems_is_clear_and_leaves_nothing_out() -> None:
     for facts in (FACTS, SUPERUSER):
         found = plan(facts=facts)
         found.require_clear()
-        assert found.kept is None
+        assert loaded(found) == {entry.dump_id for entry in ENTRIES}
         assert (found.omitted, found.notes, found.roles_to_create, found.replaces) == ((), (), (), False)
 
 
@@ -289,7 +293,7 @@ def test_what_cannot_be_loaded_is_left_out_and_told(
     ):
         found = plan(*entries, facts=facts)
         every = {entry.dump_id for entry in (*ENTRIES, *entries)}
-        assert every - set(every if found.kept is None else found.kept) == expected
+        assert every - loaded(found) == expected
         assert bool(found.omitted) is bool(expected)
         assert found.blockers == ()
 
@@ -326,6 +330,7 @@ def test_what_is_kept_is_in_the_archives_order_and_nothing_is_kept_that_nobody_w
     ]
     found = plan(*entries)
     order = [entry.dump_id for entry in (*ENTRIES, *entries)]
-    kept = order if found.kept is None else list(found.kept)
-    assert kept == [dump_id for dump_id in order if dump_id in set(kept)]
-    assert set(order) - set(kept) == {entry.dump_id for entry in entries if entry.description == "EVENT TRIGGER"}
+    kept = loaded(found)
+    for stage in (found.stages.from_stream, found.stages.afterwards):
+        assert list(stage) == [dump_id for dump_id in order if dump_id in set(stage)]
+    assert set(order) - kept == {entry.dump_id for entry in entries if entry.description == "EVENT TRIGGER"}

@@ -32,6 +32,7 @@ from resguardo.api.request import PostgresTarget, RestoreRequest
 from resguardo.api.s3 import Store as StoreSpec
 from resguardo.api.sizes import parse_size
 from resguardo.jobs.task import Context
+from resguardo.postgres.analyze import analyzing
 from resguardo.postgres.connection import Server
 from resguardo.postgres.contents import read_contents
 from resguardo.postgres.database import create_database, drop_leftovers, drop_unfinished, kept_name, temporary_name
@@ -207,7 +208,8 @@ class _Restore:
                 self.context.deadline.at,
             )
         self.context.progress.step("comparing with the census, table by table")
-        verification = verify(self.server, temporary, self.census, deadline=self.context.deadline.at)
+        with analyzing(self.server, temporary, self.context.deadline.at):
+            verification = verify(self.server, temporary, self.census, deadline=self.context.deadline.at)
         self._tell(checks=list(verification.checks))
         lacking = apply_properties(
             self.server, temporary, self.census.database, mark,

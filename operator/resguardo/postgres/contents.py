@@ -18,7 +18,7 @@ from datetime import datetime
 
 from resguardo.api.errors import DeadlineExceeded, FormatTooNew, RestoreFailed
 from resguardo.postgres.run import seconds_until
-from resguardo.rules.archive import Contents, Entry
+from resguardo.rules.archive import Contents, Entry, Section
 
 #: K_VERS_1_12 (PostgreSQL 9) to K_VERS_1_16 (17 and 18).
 _OLDEST, _NEWEST = (1, 12), (1, 16)
@@ -44,6 +44,7 @@ def read_contents(chunks: Iterator[bytes], deadline: datetime | float) -> Conten
         server_version=_decoded(head.server_version, codec),
         tool_version=_decoded(head.tool_version, codec),
         entries=tuple(entry.decoded(codec) for entry in raw),
+        size_bytes=reader.read_bytes,
     )
 
 
@@ -80,6 +81,11 @@ class _Reader:
             missing -= len(piece)
             self._taken += len(piece)
         self._buffer, self._position = b"".join(pieces), 0
+
+    @property
+    def read_bytes(self) -> int:
+        """How much was read, what was taken ahead aside."""
+        return self._taken - (len(self._buffer) - self._position)
 
     def byte(self) -> int:
         return self.take(1)[0]
@@ -140,6 +146,7 @@ class _RawEntry:
     tablespace: bytes
     owner: bytes
     dependencies: tuple[int, ...]
+    section: Section
 
     def decoded(self, codec: str) -> Entry:
         return Entry(
@@ -151,6 +158,7 @@ class _RawEntry:
             definition=_decoded(self.definition, codec),
             tablespace=_decoded(self.tablespace, codec),
             dependencies=self.dependencies,
+            section=self.section,
             catalog_oid=_number(self.catalog_oid),
             oid=_number(self.oid),
         )
@@ -161,7 +169,7 @@ def _read_entry(reader: _Reader, head: _Head) -> _RawEntry:
     reader.integer()  # whether it has data
     catalog_oid, oid = reader.string(), reader.string()
     tag, description = reader.string(), reader.string()
-    reader.integer()  # section
+    section = _section(reader.integer())
     definition = reader.string()
     reader.string()  # how to drop it
     reader.string()  # its COPY statement
@@ -187,7 +195,15 @@ def _read_entry(reader: _Reader, head: _Head) -> _RawEntry:
         tablespace or b"",
         owner or b"",
         tuple(dependencies),
+        section,
     )
+
+
+def _section(number: int) -> Section:
+    try:
+        return Section(number)
+    except ValueError:
+        raise RestoreFailed(f"{_NO_ARCHIVE}: it has an entry of section {number}, which does not exist") from None
 
 
 def _number(text: bytes) -> int:

@@ -1,6 +1,8 @@
 """Loads an archive into a database as it streams in, or turns it into SQL for psql.
 
-pg_restore reads its standard input, which cannot seek, so entries are loaded in the archive's order and by one process.
+pg_restore reads its standard input, which cannot seek, so data are loaded in the archive's order and by one process. What
+comes after them needs no data, only the table of contents: of that a copy is kept, from which several processes make
+indexes and constraints at once.
 
 A role that is no superuser may give a table to another role only where that one may CREATE in the table's schema
 (ALTER TABLE's manual page), but an archive's GRANTs come last. So for the time of loading, the owners get CREATE on every
@@ -34,12 +36,15 @@ log = structlog.get_logger()
 LAST_WORDS = 1500
 _READ_BYTES = 1024 * 1024
 
+#: Processes, and so sessions, that make indexes and constraints.
+JOBS = 4
+
 #: server_version_num.
 _FIRST_WITH_MULTIRANGES = 140000
 
 
 def load(server: Server, database: str, chunks: Iterator[bytes], plan: RestorePlan, deadline: datetime | float) -> None:
-    """Load an archive into an empty database, then ANALYZE it.
+    """Load an archive into an empty database.
 
     Takes every chunk to the last, so that a source that verifies itself has done so. Raises RestoreFailed with the end of
     what pg_restore said, DeadlineExceeded, and whatever the iterator raises; the database is then to be dropped.
@@ -48,11 +53,43 @@ def load(server: Server, database: str, chunks: Iterator[bytes], plan: RestorePl
         _load(server, database, chunks, plan, deadline)
         if not plan.without_owners:
             _give_multiranges(server, database, deadline)
-    analyze(server, database, deadline)
 
 
 def _load(
     server: Server, database: str, chunks: Iterator[bytes], plan: RestorePlan, deadline: datetime | float
+) -> None:
+    stages, contents = plan.stages, server.folder / "contents.dump"
+    with contents.open("wb") as copy:
+        copied = _copied(chunks, copy, plan.contents_bytes)
+        _restore_entries(server, database, plan, stages.from_stream, deadline, input=copied)
+        # pg_restore stops reading after the last entry it wants; the rest has to be seen to be known to be whole.
+        for _rest in copied:
+            if seconds_until(deadline) <= 0:
+                raise DeadlineExceeded("the end of the dump was not read within the time allowed")
+    log.info("loaded the data", database=database)
+    if stages.afterwards:
+        _restore_entries(server, database, plan, stages.afterwards, deadline, f"--jobs={JOBS}", str(contents))
+    log.info("loaded", database=database)
+
+
+def _copied(chunks: Iterator[bytes], copy: IO[bytes], count: int) -> Iterator[bytes]:
+    """The chunks; their first `count` bytes are in the copy once a chunk after them is asked for."""
+    for chunk in chunks:
+        yield chunk
+        if count > 0:
+            copy.write(chunk[:count])
+            copy.flush()
+            count -= len(chunk)
+
+
+def _restore_entries(
+    server: Server,
+    database: str,
+    plan: RestorePlan,
+    dump_ids: Sequence[int],
+    deadline: datetime | float,
+    *source: str,
+    input: Iterator[bytes] | None = None,  # noqa: A002 - as run() has it
 ) -> None:
     argv = [
         tool("pg_restore"),
@@ -61,23 +98,17 @@ def _load(
         "--no-password",
         "--exit-on-error",
         "--no-tablespaces",
+        f"--use-list={_write_list(server.folder, dump_ids)}",
     ]
     if plan.without_owners:
         argv += ["--no-owner", "--no-acl"]
-    if plan.kept is not None:
-        argv.append(f"--use-list={_write_list(server.folder, plan.kept)}")
-    finished = run(argv, environment=server.tool_environment, deadline=deadline, input=chunks)
+    finished = run([*argv, *source], environment=server.tool_environment, deadline=deadline, input=input)
     if finished.exit_status != 0:
         last_words = " ".join(finished.stderr_tail.strip()[-LAST_WORDS:].split()) or "nothing"
         raise RestoreFailed(
             f"pg_restore ended with exit status {finished.exit_status} while loading {plan.database}; "
             f"what was there before is untouched. It said: {last_words}"
         )
-    # pg_restore stops reading after the last entry it wants; the rest has to be seen to be known to be whole.
-    for _rest in chunks:
-        if seconds_until(deadline) <= 0:
-            raise DeadlineExceeded("the end of the dump was not read within the time allowed")
-    log.info("loaded", database=database)
 
 
 def _write_list(folder: Path, dump_ids: Sequence[int]) -> Path:
@@ -154,16 +185,6 @@ def _dismiss(connection: psycopg.Connection[Any], database: str, owners: Sequenc
 
 def _identifiers(names: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, names))
-
-
-def analyze(server: Server, database: str, deadline: datetime | float) -> None:
-    """Collect statistics for the planner, as a dump holds none; a restored database is slow without."""
-    with (
-        server.connect(database) as connection,
-        server.translating(database),
-        bounded(connection, deadline, f"analyzing database {database}"),
-    ):
-        connection.execute("ANALYZE")
 
 
 def to_sql(

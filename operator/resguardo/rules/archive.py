@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 _OF_ANOTHER = ("ACL", "COMMENT", "SECURITY LABEL")
+
+
+class Section(IntEnum):
+    """Where in a dump an entry belongs (teSection, pg_backup.h)."""
+
+    #: It says something about the entry before it.
+    NONE = 1
+    PRE_DATA = 2
+    DATA = 3
+    POST_DATA = 4
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,7 @@ class Entry:
     definition: str = field(default="", repr=False)
     tablespace: str = ""
     dependencies: tuple[int, ...] = ()
+    section: Section = Section.PRE_DATA
     #: Catalogue and object, as pg_restore --list shows them.
     catalog_oid: int = 0
     oid: int = 0
@@ -54,6 +66,8 @@ class Contents:
     #: Of the pg_dump that wrote it.
     tool_version: str
     entries: tuple[Entry, ...]
+    #: How much of the archive's beginning it takes.
+    size_bytes: int = 0
 
     @property
     def server_major(self) -> int:

@@ -21,6 +21,7 @@ from resguardo.api.sizes import print_size
 from resguardo.rules.archive import Contents, Entry
 from resguardo.rules.enumeration import enumerated
 from resguardo.rules.identifier import quoted
+from resguardo.rules.load_stages import Stages, load_stages
 from resguardo.rules.restore_facts import TargetFacts
 from resguardo.rules.restore_omissions import TEMPLATE_EXTENSIONS, omissions
 from resguardo.rules.restore_roles import borrow, create_missing, owners_of, roles_named, roles_needed
@@ -43,6 +44,10 @@ class RestorePlan:
 
     database: str
     ownership: Ownership
+    #: What is loaded, and when.
+    stages: Stages
+    #: How much of the dump's beginning its table of contents takes.
+    contents_bytes: int
     #: Why nothing may be loaded: each a sentence that says what to do.
     blockers: tuple[str, ...] = ()
     #: Why the database that has the name must stay as it is.
@@ -57,8 +62,6 @@ class RestorePlan:
     owners_to_admit: tuple[str, ...] = ()
     #: GRANTs on schemas, to be repeated once that was taken back.
     schema_privileges: tuple[str, ...] = ()
-    #: Dump ids to load, in the archive's order; None: all of them.
-    kept: tuple[int, ...] | None = None
     #: What is left out, one sentence each, for status.
     omitted: tuple[str, ...] = ()
     #: What is different and does no harm.
@@ -115,9 +118,8 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
         schema_privileges=tuple(
             entry.definition for entry in entries if admitted and _is_of_schemas(entry, facts.role)
         ),
-        kept=tuple(entry.dump_id for entry in contents.entries if entry.dump_id not in left_out.dump_ids)
-        if left_out.dump_ids
-        else None,
+        stages=load_stages(contents.entries, left_out=left_out.dump_ids),
+        contents_bytes=contents.size_bytes,
         omitted=(*omitted, *roles.omitted),
         notes=tuple(_notes(entries, census, facts)),
     )
