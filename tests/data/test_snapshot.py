@@ -291,7 +291,7 @@ class TestLocksThatAreNotToBeHad:
             began = time.monotonic()
             with pytest.raises(LockTimeout) as caught, open_(server, database, timedelta(seconds=0.5)):
                 pass
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
             message = str(caught.value)
             assert 'table public."pedidos 2026" is locked by' in message
             assert f"pid {holder.info.backend_pid}" in message
@@ -327,7 +327,7 @@ class TestLocksThatAreNotToBeHad:
                     lock_timeout=timedelta(minutes=1),
                     deadline=datetime.now(UTC) + timedelta(seconds=1),
                 ).__enter__()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
 
     def test_a_table_that_may_not_be_read_is_named(self, postgres_server: PostgresServer, tmp_path: Path) -> None:
         database, role = (
