@@ -476,6 +476,85 @@ class TestLostReports:
         world.settle(POLICY_KEY)
         assert world.condition("BackedUp") == ("Unknown", "ReportLost")
 
+    def test_a_job_that_hangs_on_a_lost_node_is_removed_once_status_tells_so_that_forbid_lets_the_next_night_run(
+        self, world: World
+    ) -> None:
+        world.accepted_policy()
+        job = world.cluster.tick_cron_job("portal-prod-backup")
+        world.cluster.start(job)
+        world.cluster.edit("Job", job, status__conditions=[_told_to_end(world)])
+        due = world.settle(POLICY_KEY)
+        assert due is not None
+        world.cluster.now = due
+        world.settle(POLICY_KEY)
+        assert job in world.cluster.names("Job")
+        world.pass_time(seconds=10)
+        world.check_passes(backups=0)
+        assert world.condition("BackedUp") == ("False", "NodeLost")
+        assert job not in world.cluster.names("Job")
+        world.settle(POLICY_KEY)
+        assert world.condition("BackedUp") == ("False", "NodeLost")
+
+    def test_an_operator_whose_clock_is_an_hour_ahead_removes_no_job_that_kubernetes_lets_run(
+        self, world: World
+    ) -> None:
+        world.accepted_policy(spec__timeout="10m")
+        job = world.cluster.tick_cron_job("portal-prod-backup")
+        world.cluster.start(job)
+        world.pass_time(hours=1)
+        world.settle(POLICY_KEY)
+        world.check_passes(backups=0)
+        assert job in world.cluster.names("Job")
+        # and what the pod says at last counts
+        made = world.backup_of_now(minutes=5)
+        world.cluster.finish(job, world.report(Task.BACKUP, backup=made, newest=made, backups=1))
+        world.settle(POLICY_KEY)
+        assert world.condition("BackedUp") == ("True", "BackupSucceeded")
+
+    def test_an_operator_whose_clock_is_an_hour_behind_tells_the_same_as_one_that_is_right(self, world: World) -> None:
+        world.accepted_policy()
+        job = world.cluster.tick_cron_job("portal-prod-backup")
+        world.cluster.start(job)
+        made = world.backup_of_now(minutes=5)
+        world.cluster.finish(job, world.report(Task.BACKUP, backup=made, newest=made, backups=1))
+        world.pass_time(hours=-1)
+        world.settle(POLICY_KEY)
+        assert world.condition("BackedUp") == ("True", "BackupSucceeded")
+        assert world.condition("Ready") == ("True", "PromiseKept")
+
+    def test_one_backup_is_told_once_however_it_comes_to_light(self, world: World) -> None:
+        world.accepted_policy()
+        job = world.cluster.tick_cron_job("portal-prod-backup")
+        world.cluster.start(job)
+        world.pass_time(minutes=1)
+        made = world.backup_of_now(seconds=50)
+        # The inventory of a check that another hand started tells of it first,
+        world.cluster.annotate("BackupPolicy", "portal-prod", "resguardo.dev/take-over-from", "nobody@1")
+        world.settle(POLICY_KEY)
+        world.check_passes(backups=1, newest=made)
+        assert world.condition("BackedUp") == ("True", "BackupSucceeded")
+        # then the run's own Report.
+        world.cluster.finish(job, world.report(Task.BACKUP, backup=made, newest=made, backups=1))
+        world.settle(POLICY_KEY)
+        assert world.told().count("BackupSucceeded") == 1
+
+    def test_a_document_that_became_invalid_is_late_as_the_former_one_promised(self, world: World) -> None:
+        world.accepted_policy()
+        world.back_up()
+        world.cluster.edit("BackupPolicy", "portal-prod", spec__timeZone="America/Curitiba")
+        due = world.settle(POLICY_KEY)
+        assert world.condition("Accepted") == ("False", "DocumentInvalid")
+        assert world.condition("BackedUp") == ("True", "BackupSucceeded")
+        assert due == NIGHT + timedelta(hours=7)
+        world.cluster.now = due
+        world.settle(POLICY_KEY)
+        assert world.condition("BackedUp") == ("False", "Late")
+
+
+def _told_to_end(world: World) -> dict[str, str]:
+    moment = world.cluster.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"type": "FailureTarget", "status": "True", "reason": "DeadlineExceeded", "lastTransitionTime": moment}
+
 
 class TestObjectsOfOthers:
     @pytest.mark.parametrize(

@@ -369,6 +369,7 @@ class TestDropPrevious:
         world.cluster.finish("dr-2026-11-23-drop", world.report(Task.DROP_PREVIOUS))
         world.settle(REQUEST_KEY)
         assert world.status(REQUEST_KEY)["previousDropped"] is True
+        assert world.condition("PreviousDropped", REQUEST_KEY) == ("True", "PreviousDropped")
         world.cluster.delete("Job", "dr-2026-11-23-drop")
         world.settle(REQUEST_KEY)
         assert world.cluster.created == [JOB, "dr-2026-11-23-drop"]
@@ -383,8 +384,10 @@ class TestDropPrevious:
         assert due is not None
         assert "PreviousNotDropped" in world.told()
         assert world.condition("Succeeded", REQUEST_KEY) == ("True", "Restored")
+        assert world.condition("PreviousDropped", REQUEST_KEY) == ("False", "TargetBusy")
         world.cluster.now = due
         world.settle(REQUEST_KEY)
+        assert world.condition("PreviousDropped", REQUEST_KEY) == ("False", "TargetBusy")
         assert [name for name in world.cluster.names("Job") if "-drop" in name] == ["dr-2026-11-23-drop-2"]
 
     def test_nothing_is_dropped_after_a_restore_that_failed(self, world: World) -> None:

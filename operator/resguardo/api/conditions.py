@@ -28,6 +28,8 @@ class RequestCondition(StrEnum):
 
     ACCEPTED = "Accepted"
     SUCCEEDED = "Succeeded"
+    #: Only where dropPrevious asks for it.
+    PREVIOUS_DROPPED = "PreviousDropped"
 
 
 #: kstatus' own two: present and True only while they hold (https://github.com/kubernetes-sigs/cli-utils, kstatus).

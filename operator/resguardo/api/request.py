@@ -186,7 +186,9 @@ class RestoreRequestStatus(Exchanged):
     """What became of the request."""
 
     observed_generation: int | None = Field(None, description="Generation of the spec that this status speaks of.")
-    conditions: Annotated[list[Condition], Field(max_length=16)] = Field([], description="Accepted and Succeeded.")
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
+        [], description="Accepted, Succeeded, and PreviousDropped once it was asked for."
+    )
     claim: Claim | None = Field(None, description="The Job that carries the request out; there is never another.")
     backup: BackupSummary | None = Field(None, description="The backup that is restored.")
     started_at: Instant | None = Field(None, description="When the request was first seen.")

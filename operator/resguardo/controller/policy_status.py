@@ -93,9 +93,15 @@ def transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tup
         before, after = find(previous.conditions, kind), find(status.conditions, kind)
         if after is None or after.status is UNKNOWN:
             continue
-        run = status.last_run.job_name if status.last_run and kind is PolicyCondition.BACKED_UP else ""
+        ended = status.last_run if kind is PolicyCondition.BACKED_UP else None
+        run = ended.job_name if ended else ""
         run_before = previous.last_run.job_name if previous.last_run and run else ""
-        if before is None or (before.status, before.reason, run_before) != (after.status, after.reason, run):
+        if kind is PolicyCondition.BACKED_UP and after.status is TRUE:
+            # Told once for each run, however its end came to light; what a former policy left in the bucket is no news.
+            if ended and (before is None or before.status is not TRUE or run != run_before):
+                once = (kind.value, after.reason, run, print_time(ended.started_at))
+                notices.append(Notice(once, after.reason, after.message, is_warning=False))
+        elif before is None or (before.status, before.reason, run_before) != (after.status, after.reason, run):
             # Named after what it was before, which two operators at once read alike; "now" they do not.
             since = print_time(before.last_transition_time) if before else ""
             subject = (kind.value, since, after.status.value, after.reason, run, str(status.observed_generation))

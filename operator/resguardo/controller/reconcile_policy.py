@@ -19,6 +19,7 @@ from resguardo.api.schedule import next_time
 from resguardo.controller import acceptance
 from resguardo.controller.history import History, read_history
 from resguardo.controller.objects import (
+    DEADLINE_SLACK,
     HISTORY,
     STARTING_DEADLINE,
     build_check_job,
@@ -69,7 +70,7 @@ def reconcile_policy(resource: Object, seen: PolicySeen, settings: Settings, now
     try:
         policy = read_document(dict(resource))
     except DocumentInvalid as error:
-        return _invalid(resource, previous, runs, str(error), now)
+        return _invalid(resource, previous, runs, str(error), cron_job=seen.cron_job, now=now)
     if not isinstance(policy, BackupPolicy):
         raise TypeError(f"{resource.get('kind')} is no BackupPolicy")
     return _Reconcile(policy, previous, seen, runs, settings, now).outcome()
@@ -117,7 +118,10 @@ class _Reconcile:
         return Outcome(
             apply=(*apply, *self._healed(checks)),
             create=(*new_check, *manual.create),
-            delete=tuple(ObjectRef(run.name, run.uid) for run in (*plan.superseded, *self._old_manual_runs())),
+            delete=tuple(
+                ObjectRef(run.name, run.uid)
+                for run in (*plan.superseded, *self._old_manual_runs(), *_hanging(self.runs, self.previous))
+            ),
             notices=(*transitions(self.previous, status), *manual.notices),
             status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
             look_again_at=earliest(
@@ -202,19 +206,8 @@ class _Reconcile:
         base = history.last_backup.started_at if history.last_backup else self._in_force_since(accepted)
         if spec.suspend or base is None:
             return verdict, None
-        moment = late_at(
-            spec.schedule,
-            spec.time_zone,
-            last_good_start=base,
-            starting_deadline=STARTING_DEADLINE,
-            timeout=parse_duration(spec.timeout),
-        )
-        if self.now < moment or verdict.status is FALSE:
-            return verdict, moment
-        asked_at = next_time(spec.schedule, spec.time_zone, base)
-        since = f"since the one of {print_time(base)}" if history.last_backup else "yet"
-        text = f"no good backup {since}; the schedule asked for one at {print_time(asked_at)}"
-        return Verdict(FALSE, Reason.LATE, text), moment
+        timeout, is_first = parse_duration(spec.timeout), history.last_backup is None
+        return _judge_lateness(verdict, base, spec.schedule, spec.time_zone, timeout, is_first=is_first, now=self.now)
 
     def _waiting_run(self) -> Verdict | None:
         for run in self.runs:
@@ -245,14 +238,45 @@ class _Manual:
     notices: tuple[Notice, ...] = ()
 
 
+def _hanging(runs: Sequence[Run], previous: BackupPolicyStatus) -> list[Run]:
+    """Backups on a lost node, which Forbid would count as running for ever: every later night would be passed over.
+
+    Only once status tells what came of it, since the Job is the evidence; and only what Kubernetes itself wants ended,
+    since our clock may be wrong. A process that lives on behind a broken network is past its own deadline: it commits
+    nothing.
+    """
+    told = previous.last_run
+    return [
+        run
+        for run in runs
+        if run.task == Task.BACKUP
+        and run.hangs
+        and not run.is_deleting
+        and told is not None
+        and told.ended_at >= (run.ended_at or run.started_at).replace(microsecond=0)
+        and told.succeeded is not None
+    ]
+
+
 def _invalid(
-    resource: Object, previous: BackupPolicyStatus, runs: Sequence[Run], message: str, now: datetime
+    resource: Object,
+    previous: BackupPolicyStatus,
+    runs: Sequence[Run],
+    message: str,
+    *,
+    cron_job: Object | None,
+    now: datetime,
 ) -> Outcome:
     """A document that passed the API server's schema and not the models'. The CronJob stays as the former one made it."""
     history = read_history(None, runs, previous)
     generation = resource["metadata"].get("generation", 0)
     accepted = Verdict(FALSE, DocumentInvalid.__name__, message)
-    backed_up = newest_result(history)
+    # What the former document promised still holds: its CronJob goes on.
+    backed_up, late_moment = newest_result(history), None
+    if cron_job is not None and history.last_backup is not None and not cron_job["spec"].get("suspend"):
+        backed_up, late_moment = _judge_lateness(
+            backed_up, history.last_backup.started_at, *_promise_of(cron_job), is_first=False, now=now
+        )
     ready = ready_verdict(accepted, backed_up, suspended=False, next_at=None)
     status = BackupPolicyStatus(
         observed_generation=generation,
@@ -265,8 +289,28 @@ def _invalid(
     return Outcome(
         notices=transitions(previous, status),
         status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
-        look_again_at=earliest(*(run.look_again_at for run in runs), after=now),
+        delete=tuple(ObjectRef(run.name, run.uid) for run in _hanging(runs, previous)),
+        look_again_at=earliest(late_moment, *(run.look_again_at for run in runs), after=now),
     )
+
+
+def _promise_of(cron_job: Object) -> tuple[str, str, timedelta]:
+    """Schedule, time zone and timeout that a CronJob of ours was made for."""
+    spec = cron_job["spec"]
+    deadline = timedelta(seconds=spec["jobTemplate"]["spec"]["activeDeadlineSeconds"])
+    return spec["schedule"], spec.get("timeZone") or "UTC", deadline - DEADLINE_SLACK
+
+
+def _judge_lateness(
+    verdict: Verdict, base: datetime, schedule: str, zone: str, timeout: timedelta, *, is_first: bool, now: datetime
+) -> tuple[Verdict, datetime]:
+    """BackedUp, Late where it is; and when it would be. `base` is the last good start, or the promise's beginning."""
+    moment = late_at(schedule, zone, last_good_start=base, starting_deadline=STARTING_DEADLINE, timeout=timeout)
+    if now < moment or verdict.status is FALSE:
+        return verdict, moment
+    since = "yet" if is_first else f"since the one of {print_time(base)}"
+    text = f"no good backup {since}; the schedule asked for one at {print_time(next_time(schedule, zone, base))}"
+    return Verdict(FALSE, Reason.LATE, text), moment
 
 
 def _is_of(run: Run, uid: str) -> bool:

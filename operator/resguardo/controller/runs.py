@@ -48,6 +48,8 @@ class Run:
     policy_hash: str
     policy: Object
     is_deleting: bool
+    #: Kubernetes wants it ended and cannot: its pod is on a node that does not answer.
+    hangs: bool
 
     @property
     def has_ended(self) -> bool:
@@ -107,6 +109,7 @@ def _read(job: Object, pod: Object | None, events: Mapping[str, Sequence[Object]
         policy_hash=(metadata.get("annotations") or {}).get(POLICY_HASH_ANNOTATION, ""),
         policy=_frozen(template.get(FROZEN_POLICY_ANNOTATION, "")),
         is_deleting=bool(metadata.get("deletionTimestamp")),
+        hangs=ended_at is not None and "FailureTarget" in conditions and not conditions.keys() & {"Complete", "Failed"},
     )
 
 
@@ -121,14 +124,19 @@ def _end(
         return _failed(failed)
     # With a podFailurePolicy, Failed comes only when the pod is really gone: on a dead node, never.
     if target := conditions.get("FailureTarget"):
-        is_over = pod is None or _terminated(pod) is not None
-        if is_over or now >= parse_time(target["lastTransitionTime"]) + ENDING_SLACK:
+        if pod is None or _terminated(pod) is not None:
             return _failed(target)
+        if now >= (given_up_at := parse_time(target["lastTransitionTime"]) + ENDING_SLACK):
+            text = f"{target.get('message', 'told to end')}, and its pod does not end: {_whereabouts(pod)}"
+            return given_up_at, None, NODE_LOST, text
     overdue_at = _overdue_at(job, started_at)
     if overdue_at is not None and now >= overdue_at:
-        node = (pod or {}).get("spec", {}).get("nodeName", "unknown")
-        return overdue_at, None, NODE_LOST, f"still running long after its deadline: node {node} may be lost"
+        return overdue_at, None, NODE_LOST, f"still running long after its deadline: {_whereabouts(pod)}"
     return None, None, "", ""
+
+
+def _whereabouts(pod: Object | None) -> str:
+    return f"node {(pod or {}).get('spec', {}).get('nodeName', 'unknown')} may be lost"
 
 
 def _failed(condition: Object) -> tuple[datetime, bool, str, str]:

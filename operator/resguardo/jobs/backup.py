@@ -61,7 +61,7 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
         made = _Making(store, backup_id, policy, context).make()
         manifest = _manifest(policy, owner, attempt, made, previous_id=previous.id if previous else None)
         verify_owner(store, owner)
-        with context.deadline.hold():
+        with context.deadline.commit():
             commit_manifest(store, manifest)
     except BaseException as error:
         _clean_up(store, attempt, error)

@@ -228,7 +228,7 @@ class _Restore:
         """The name under which the database of before is kept; None where there was none."""
         name = self.target.database
         self.context.progress.step(f"renaming {temporary} to {name}")
-        with self.context.deadline.hold():
+        with self.context.deadline.commit():
             try:
                 return promote(
                     self.server, temporary, name, keep_as=keep_as, mark=mark, deadline=self.context.deadline.at

@@ -51,28 +51,33 @@ class Outcome:
 
 @dataclass
 class Deadline:
-    """When a task must be done. While it is held, the deadline and a stop wait for the block to end."""
+    """When a task must be done. What it commits is never taken back, nor reported as stopped or late."""
 
     at: datetime
     timeout: timedelta
     _held: bool = field(default=False, init=False)
+    _committed: bool = field(default=False, init=False)
     _pending: ResguardoError | None = field(default=None, init=False)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def commit(self) -> Iterator[None]:
         """Let nothing interrupt the block: for the one write that makes a backup count, and the one rename.
 
-        Raises what is due before the block, never after it: what was done is done.
+        Raises what is due before the block. Once the block has succeeded nothing is raised any more: what is left to do
+        is short, each call has its own deadline, and a signal between two lines must not make a failure of what stands.
         """
         self.check()
         self._held = True
         try:
             yield
+            self._committed = True
         finally:
             self._held = False
 
     def check(self) -> None:
-        """Raise DeadlineExceeded when the time is over."""
+        """Raise what is due: DeadlineExceeded when the time is over. Nothing once something was committed."""
+        if self._committed:
+            return
         if self._pending is not None:
             raise self._pending
         if datetime.now(UTC) >= self.at:
@@ -89,7 +94,7 @@ class Deadline:
         error = (
             self._exceeded() if number == signal.SIGALRM else Stopped(f"told to stop by {name}; nothing was committed")
         )
-        if self._held:
+        if self._held or self._committed:
             self._pending = error
             return
         # A second signal must not cut the clean-up short; the kubelet's SIGKILL is the bound of that.
