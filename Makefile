@@ -21,7 +21,7 @@ else
 $(error CLUSTER is rig or current, not '$(CLUSTER)')
 endif
 
-.PHONY: help demo test cluster down check test-unit test-data test-cluster bench image crds lock venv
+.PHONY: help demo test cluster down check test-unit test-data test-cluster bench bench-operator image crds lock venv
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-cluster: venv helm cluster ## On a real Kubernetes, with the operator insta
 bench: venv ## Measure backups and restores
 	@$(RIG)/machine.sh packages data
 	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && export RIG_VERSITYGW && $(PYTHON) -m bench $(ARGS)
+
+bench-operator: venv ## Measure the operator with 1, 1,000 and 5,000 policies
+	@RIG_KUBE=$$($(RIG)/build.sh --path kube) && export RIG_KUBE && $(PYTHON) -m bench.scale $(ARGS)
 
 ##@ The cluster
 ifeq ($(CLUSTER),rig)

@@ -9,18 +9,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
+from bench.document import write_section
 from bench.machine import facts
 from bench.measure import Run
 from bench.report import Comparison, render
 from bench.servers import servers
 from bench.sides import Bench, missing_tools
-
-DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 def main() -> int:
@@ -64,10 +62,7 @@ def main() -> int:
         )
     print(report)
     if arguments.write:
-        DOCUMENT.write_text(
-            f"# Benchmarks\n\nWritten by `make bench ARGS=--write` on {datetime.now(UTC):%Y-%m-%d}.\n\n{report}",
-            encoding="utf-8",
-        )
+        write_section("data", report)
     return 0
 
 
