@@ -53,7 +53,7 @@ test-cluster: venv helm cluster ## On a real Kubernetes, with the operator insta
 	@source $(ENV) && set -x && $(PYTHON) -m pytest tests/cluster $(ARGS)
 
 bench: venv ## Measure backups and restores
-	@$(RIG)/machine.sh packages data
+	@$(RIG)/machine.sh packages bench
 	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && export RIG_VERSITYGW && $(PYTHON) -m bench $(ARGS)
 
 bench-operator: venv ## Measure the operator with 1, 1,000 and 5,000 policies

@@ -38,7 +38,9 @@ def main() -> int:
         bench = Bench(postgres, s3, Path(folder))
         with _told(f"filling a database of about {arguments.megabytes} MB"):
             size = bench.prepare(arguments.megabytes)
-        backups, raw_backups = _in_turns(arguments.rounds, bench.resguardo_backup, bench.raw_backup)
+        backups, raw_backups, uploaded, restic = _in_turns(
+            arguments.rounds, bench.resguardo_backup, bench.raw_backup, bench.uploaded_backup, bench.restic_backup
+        )
         (crontab,) = _in_turns(1, bench.crontab_backup)
         with _told("file_backup, for the raw restore"):
             bench.file_backup()
@@ -49,6 +51,12 @@ def main() -> int:
             stored_bytes=bench.stored_bytes,
             comparisons=[
                 Comparison("backup", "`pg_dump -Fc -Z0 \\| zstd -T0 >/dev/null`", backups, raw_backups, aim=1.10),
+                Comparison(
+                    "backup", "the same pipe into the same bucket (boto3, no checks)", backups, uploaded, aim=1.10
+                ),
+                Comparison(
+                    "backup", "`pg_dump -Fc -Z0 \\| restic backup --stdin`, same bucket", backups, restic, aim=1.0
+                ),
                 Comparison("backup", "crontab: `pg_dump \\| gzip`, then `aws s3 cp`", backups, crontab, aim=1 / 3),
                 Comparison("restore", "`zstd -d \\| pg_restore` from a local file", restores, raw_restores, aim=1.10),
                 Comparison(

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gets this machine ready: Debian packages, Python environment, Go. Each part only does what is missing.
-# Usage: machine.sh check | packages [data|cluster] | venv | go
+# Usage: machine.sh check | packages [data|bench|cluster] | venv | go
 set -euo pipefail
 # shellcheck source=tests/rig/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -26,6 +26,7 @@ EOF
 packages_for() {
   case $1 in
     data) echo postgresql-15 python3-venv ca-certificates ;;
+    bench) packages_for data; echo restic ;;
     cluster) packages_for data; echo containerd runc containernetworking-plugins iptables iproute2 conntrack buildah skopeo debootstrap openssl curl kmod ;;
     *) fail "no such set of packages: $1" ;;
   esac
