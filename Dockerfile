@@ -4,7 +4,7 @@
 # server's major version: build one per major, e.g. --build-arg BASE=postgres:17-bookworm.
 #
 # What takes room: the base (about 430 MB, of which 120 MB are LLVM for the server's JIT), Python (35 MB), the packages
-# of requirements.lock (220 MB, of which the Kubernetes client is 126). pip and compilers stay outside.
+# of requirements.lock (130 MB, of which the Kubernetes client is 56). pip and compilers stay outside.
 ARG BASE=postgres:15-bookworm
 
 FROM ${BASE} AS python
@@ -20,11 +20,13 @@ RUN apt-get update -q \
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/resguardo
 WORKDIR /src
 # Before the code, so that a change of the code neither installs nor ships them again. Of botocore's descriptions of
-# every service (25 MB), those that are asked for stay.
+# every service (25 MB), those that are asked for stay; of the Kubernetes client its second, asynchronous copy goes
+# (41 MB, and as much compiled), and of zstandard the backend for other Pythons than this (12 MB).
 COPY requirements.lock ./
 RUN /opt/build/bin/pip --python /opt/resguardo/bin/python install -q --require-hashes --no-deps -r requirements.lock \
  && cd /opt/resguardo/lib/python3*/site-packages \
  && find botocore/data boto3/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sts ! -name sso ! -name sso-oidc -exec rm -r {} + \
+ && rm -r kubernetes/aio zstandard/_cffi.*.so \
  && /opt/resguardo/bin/python -m compileall -q -j 0 . \
  && echo /opt/resguardo/app > app.pth
 
