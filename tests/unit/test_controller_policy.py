@@ -315,6 +315,28 @@ class TestBackups:
         world.check_passes(backups=0)
         assert world.condition("BackedUp") == ("False", "BackupNotFound")
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"spec__store__s3__bucket": "another-bucket"},
+            {"spec__source__postgres__pgDump__database": "another"},
+        ],
+    )
+    def test_a_policy_that_moves_tells_no_backup_of_the_former_place_not_even_when_its_check_leaves_no_report(
+        self, world: World, change: dict[str, str]
+    ) -> None:
+        world.accepted_policy()
+        world.back_up()
+        assert "lastBackup" in world.status()
+        world.cluster.edit("BackupPolicy", "portal-prod", **change)
+        world.settle(POLICY_KEY)
+        assert not {"lastBackup", "lastRun", "inventory"} & world.status().keys()
+        assert world.condition("BackedUp") == ("Unknown", "NeverRun")
+        world.cluster.finish(world.cluster.the_job("-check-")["metadata"]["name"], None, exit_status=0)
+        world.settle(POLICY_KEY)
+        assert world.condition("Accepted") == ("True", "CheckPassed")
+        assert world.condition("BackedUp") == ("Unknown", "NeverRun")
+
     def test_a_run_of_another_bucket_says_nothing_about_this_one(self, world: World) -> None:
         world.accepted_policy()
         world.back_up()

@@ -108,6 +108,12 @@ class BackupPolicyStatus(Exchanged):
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
         [], description="See the documentation of each."
     )
+    place: str | None = Field(
+        None,
+        max_length=64,
+        description="Stands for the database and the place in the store that lastBackup, inventory and lastRun speak of: "
+        "with another one they begin anew.",
+    )
     last_backup: BackupSummary | None = Field(None, description="The newest good backup.")
     inventory: Inventory | None = Field(None, description="What is in the bucket.")
     last_run: RunSummary | None = Field(None, description="The newest ended run, whether it made a backup or not.")

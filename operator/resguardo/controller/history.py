@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resguardo.api.base import canonical_hash
 from resguardo.api.conditions import Reason
 from resguardo.api.policy import BackupPolicy, BackupPolicyStatus, BackupSummary, Inventory, RunSummary
 from resguardo.api.report import Report, cut_text
@@ -22,11 +23,17 @@ class History:
     inventory: Inventory | None
     #: The newest ended run, where it left no Report and no look at the bucket has told what came of it.
     lost_run: Run | None
+    #: What all of this is about; None where the document cannot be read.
+    place: str | None
 
 
 def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: BackupPolicyStatus) -> History:
     """The history of a policy. Without a valid document (`policy` None) every run of it counts."""
-    counted = [run for run in runs if policy is None or _is_same_place(run.policy, policy)]
+    place = _place(policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True)) if policy else None
+    if place is not None and previous.place not in (None, place):
+        # What another bucket holds is no backup here: until a check has looked, nothing is known.
+        previous = previous.model_copy(update={"last_backup": None, "inventory": None, "last_run": None})
+    counted = [run for run in runs if place is None or _place(run.policy.get("spec", {})) == place]
     # Of ended Jobs only: what one pod of a disrupted run reported may be overtaken by the next one's.
     reports = [run.report for run in counted if run.report is not None and run.has_ended]
     last_backup, inventory = _bucket(reports, previous)
@@ -37,7 +44,7 @@ def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: Bac
         before = None
     last_run = _newer(before, _summarise(newest, reports) if newest else None)
     is_lost = newest is not None and last_run is not None and last_run.succeeded is None
-    return History(last_run, last_backup, inventory, newest if is_lost else None)
+    return History(last_run, last_backup, inventory, newest if is_lost else None, place or previous.place)
 
 
 def _newer(before: RunSummary | None, now: RunSummary | None) -> RunSummary | None:
@@ -90,14 +97,9 @@ def _bucket(reports: Sequence[Report], previous: BackupPolicyStatus) -> tuple[Ba
     return sized, newest.inventory or previous.inventory
 
 
-def _is_same_place(frozen: Mapping[str, Any], policy: BackupPolicy) -> bool:
-    """Whether a run was about the database and the bucket that the policy names now."""
-    spec = frozen.get("spec", {})
-    return _place(spec) == _place(policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True))
-
-
-def _place(spec: Mapping[str, Any]) -> tuple[Any, ...]:
+def _place(spec: Mapping[str, Any]) -> str:
+    """Of which database, and where to: a run of another one says nothing about this one."""
     s3 = (spec.get("store") or {}).get("s3") or {}
     postgres = (spec.get("source") or {}).get("postgres") or {}
     database = (postgres.get("pgDump") or {}).get("database")
-    return s3.get("endpoint"), s3.get("bucket"), s3.get("prefix"), database
+    return canonical_hash([s3.get("endpoint"), s3.get("bucket"), s3.get("prefix"), database])

@@ -107,6 +107,7 @@ class _Reconcile:
         status = BackupPolicyStatus(
             observed_generation=policy.metadata.generation,
             conditions=conditions,
+            place=history.place,
             last_backup=history.last_backup,
             inventory=history.inventory,
             last_run=history.last_run,
@@ -281,6 +282,7 @@ def _invalid(
     status = BackupPolicyStatus(
         observed_generation=generation,
         conditions=all_conditions(previous, ready, accepted, backed_up, generation=generation, now=now),
+        place=history.place,
         last_backup=history.last_backup,
         inventory=history.inventory,
         last_run=history.last_run,
