@@ -1,3 +1,9 @@
 """Servers that tests share; each module starts its own, once a run and only when a test asks for it."""
 
-pytest_plugins = ["tests.fixtures.s3", "tests.fixtures.postgres", "tests.fixtures.cluster", "tests.fixtures.portal"]
+pytest_plugins = [
+    "tests.fixtures.s3",
+    "tests.fixtures.postgres",
+    "tests.fixtures.place",
+    "tests.fixtures.cluster",
+    "tests.fixtures.portal",
+]

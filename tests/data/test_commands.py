@@ -7,141 +7,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 import zstandard
 
-from resguardo.api.report import Report
-from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
-from tests.fixtures.s3 import ROOT, S3Server
-
-RESGUARDO = str(Path(sys.executable).with_name("resguardo"))
-SECONDS = 90
-
-
-@dataclass
-class Place:
-    """One database, one bucket, and a folder with credentials laid out as in a pod."""
-
-    postgres: PostgresServer
-    s3: S3Server
-    folder: Path
-    bucket: str
-    database: str
-    role: str
-
-    def write(self, name: str, document: dict[str, Any]) -> str:
-        path = self.folder / name
-        path.write_text(yaml.safe_dump(document))
-        return str(path)
-
-    def policy(self, **changes: Any) -> str:
-        spec = {
-            "schedule": "@daily",
-            "timeout": "5m",
-            "source": {"postgres": {"connection": self._connection(), "pgDump": {"database": self.database}}},
-            "store": {"s3": self._store()},
-            **changes,
-        }
-        return self.write("policy.yaml", _resource("BackupPolicy", "portal", spec))
-
-    def request(self, name: str, **target: Any) -> str:
-        spec = {
-            "from": {"policyRef": {"name": "portal"}},
-            "target": {"postgres": {"connection": self._connection(), "database": self.database, **target}},
-            "notAfter": "2999-01-01T00:00:00Z",
-        }
-        return self.write(f"{name}.yaml", _resource("RestoreRequest", name, spec))
-
-    def _connection(self) -> dict[str, Any]:
-        return {
-            "host": "127.0.0.1",
-            "port": self.postgres.port,
-            "sslMode": "disable",
-            "credentialsSecretRef": {"name": "mounted"},
-        }
-
-    def _store(self) -> dict[str, Any]:
-        endpoint = self.s3.spec(self.bucket).endpoint
-        return {
-            "bucket": self.bucket,
-            "prefix": "prod",
-            "endpoint": endpoint,
-            "credentials": {"secretRef": {"name": "mounted"}},
-        }
-
-    def credentials(self, **files: str) -> None:
-        for name, text in files.items():
-            path = self.folder / "credentials" / name.replace("__", "/").replace("_", "-")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-
-    def start(self, *args: str) -> subprocess.Popen[bytes]:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "RESGUARDO_CREDENTIALS": str(self.folder / "credentials"),
-            "RESGUARDO_REPORT_FILE": str(self.folder / "report"),
-        }
-        (self.folder / "report").unlink(missing_ok=True)
-        return subprocess.Popen([RESGUARDO, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-
-    def run(self, *args: str) -> tuple[Report, bytes, str]:
-        """The Report, standard output and standard error of a command; its exit status agrees with the Report."""
-        process = self.start(*args)
-        output, errors = process.communicate(timeout=SECONDS)
-        report = self.report()
-        assert (process.returncode == 0) == report.succeeded, errors.decode()
-        return report, output, errors.decode()
-
-    def report(self) -> Report:
-        report = Report.from_json((self.folder / "report").read_text())
-        assert report is not None
-        return report
-
-    def object_keys(self) -> list[str]:
-        return sorted(item["Key"] for item in self.s3.root.list_objects_v2(Bucket=self.bucket).get("Contents", []))
-
-    def uploads(self) -> list[Any]:
-        return list(self.s3.root.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []))
-
-    def databases(self) -> set[str]:
-        return {name for (name,) in self.postgres.query("SELECT datname FROM pg_database")}
-
-
-def _resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": "resguardo.dev/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": "agepar"},
-        "spec": spec,
-    }
-
-
-@pytest.fixture
-def place(postgres_server: PostgresServer, s3_server: S3Server, s3_bucket: str, tmp_path: Path) -> Place:
-    database = postgres_server.fresh_database(
-        "portal d'água %",
-        "CREATE TABLE peticoes AS SELECT n AS id, repeat(md5(n::text), 20) AS texto FROM generate_series(1, 50000) n",
-        'CREATE TABLE "a ""b""; c\\d" (n int)',
-        "SELECT lo_from_bytea(0, 'documento')",
-    )
-    role = postgres_server.make_role("copia", attributes="LOGIN SUPERUSER")
-    made = Place(postgres_server, s3_server, tmp_path, s3_bucket, database, role)
-    made.credentials(
-        database__username=role,
-        database__password=ROLE_PASSWORD,
-        store__access_key_id=ROOT.access_key_id,
-        store__secret_access_key=ROOT.secret_access_key,
-    )
-    return made
+from tests.fixtures.place import RESGUARDO, SECONDS, Place, wait_for
+from tests.fixtures.postgres import ROLE_PASSWORD
+from tests.fixtures.s3 import ROOT
 
 
 def test_check_backup_catalog_and_restore_by_hand(place: Place) -> None:
@@ -261,9 +134,9 @@ def test_a_backup_that_is_cut_off_leaves_nothing_that_looks_like_one(
     place: Place, harm: Callable[[subprocess.Popen[bytes], Place], None], reason: str
 ) -> None:
     policy = place.policy()
-    _grow(place)
+    place.grow()
     process = place.start("backup", "-f", policy)
-    _wait_for_copying(place)
+    place.wait_for_copying()
     harm(process, place)
     process.communicate(timeout=SECONDS)
     assert (place.report().succeeded, place.report().reason) == (False, reason)
@@ -272,20 +145,21 @@ def test_a_backup_that_is_cut_off_leaves_nothing_that_looks_like_one(
     (attempt_key,) = [key for key in place.object_keys() if "/attempts/" in key]
     attempt = json.loads(place.s3.root.get_object(Bucket=place.bucket, Key=attempt_key)["Body"].read())
     assert attempt["reason"] == reason
-    _wait_for(lambda: not place.postgres.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'resguardo'"))
+    wait_for(lambda: not place.postgres.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'resguardo'"))
 
     report, _, _ = place.run("backup", "-f", policy)
     assert report.succeeded
 
 
+@pytest.mark.fault
 def test_a_restore_that_is_cut_off_leaves_no_database(place: Place) -> None:
     policy = place.policy()
-    _grow(place)
+    place.grow()
     place.run("backup", "-f", policy)
     place.postgres.drop_database(place.database)
     before = place.databases()
     process = place.start("restore", "-f", place.request("cut"), "-f", policy)
-    _wait_for_copying(place)
+    place.wait_for_copying()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=SECONDS)
     assert place.report().reason == "Stopped"
@@ -295,6 +169,7 @@ def test_a_restore_that_is_cut_off_leaves_no_database(place: Place) -> None:
     assert report.reason == "Restored"
 
 
+@pytest.mark.fault
 def test_a_deadline_that_passes_commits_nothing(place: Place) -> None:
     with place.postgres.connect(place.database) as holder:
         holder.autocommit = False
@@ -345,21 +220,3 @@ def test_a_file_that_is_no_policy_is_told_with_its_fields(place: Place) -> None:
     assert b"spec.schedule" in errors
     assert b"spec.colour" in errors
     assert place.report().reason == "DocumentInvalid"
-
-
-def _wait_for(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def _grow(place: Place) -> None:
-    """Rows enough to keep a backup or a restore at work for seconds, so that it can be hit in the middle."""
-    rows = "INSERT INTO peticoes SELECT n, repeat(md5(n::text), 60) FROM generate_series(1, 200000) n"
-    place.postgres.execute(rows, database=place.database)
-
-
-def _wait_for_copying(place: Place) -> None:
-    copying = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY public.peticoes%'"
-    _wait_for(lambda: place.postgres.query(copying))

@@ -40,6 +40,8 @@ AWKWARD = (
 )
 SOON = 60.0
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture
 def dump(postgres_server: PostgresServer, server: Server, tmp_path: Path) -> Dump:

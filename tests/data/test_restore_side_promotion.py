@@ -21,7 +21,8 @@ from resguardo.postgres import promote as promoting
 from resguardo.postgres.connection import Server
 from resguardo.postgres.database import create_database, drop_leftovers
 from resguardo.postgres.mark import find_kept_aside, refuse_replay
-from resguardo.postgres.promote import drop_previous, leave_aside, promote, promotion_commands
+from resguardo.postgres.previous import drop_previous
+from resguardo.postgres.promote import leave_aside, promote, promotion_commands
 from resguardo.postgres.target import marked_databases
 from tests.data.restore_side import Dump, databases, make_dump, make_mark, plan_for, restore, wish
 from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
@@ -80,6 +81,7 @@ def hammering(postgres: PostgresServer, database: str, clients: int = 3) -> Iter
             thread.join()
 
 
+@pytest.mark.fault
 def test_clients_that_reconnect_without_pause_get_the_restored_database(
     postgres_server: PostgresServer, server: Server, dump: Dump, target: str
 ) -> None:
@@ -93,6 +95,7 @@ def test_clients_that_reconnect_without_pause_get_the_restored_database(
     assert postgres_server.query("SELECT a FROM t", database=restored.kept_as or "") == [(-1,)]
 
 
+@pytest.mark.fault
 def test_a_session_that_may_not_be_ended_keeps_the_old_database_and_lets_people_in_again(
     postgres_server: PostgresServer,
     limited: Server,
@@ -111,6 +114,7 @@ def test_a_session_that_may_not_be_ended_keeps_the_old_database_and_lets_people_
     assert databases(postgres_server) == there
 
 
+@pytest.mark.fault
 def test_a_promotion_that_is_killed_in_the_middle_changes_nothing_and_keeps_nobody_out(
     postgres_server: PostgresServer, server: Server, dump: Dump, target: str
 ) -> None:

@@ -172,6 +172,7 @@ class TestSnapshot:
             assert snapshot.tables == ()
 
 
+@pytest.mark.fault
 class TestWhatOthersDoMeanwhile:
     def test_a_truncate_between_listing_and_lock_is_seen_and_never_half_seen(
         self, postgres_server: PostgresServer, server: Server
@@ -282,6 +283,7 @@ class TestWhatOthersDoMeanwhile:
             thread.join()
 
 
+@pytest.mark.fault
 class TestLocksThatAreNotToBeHad:
     def test_a_ddl_that_holds_a_table_is_named_in_time(self, postgres_server: PostgresServer, server: Server) -> None:
         database = postgres_server.fresh_database("db", 'CREATE TABLE "pedidos 2026" (i int)')

@@ -19,6 +19,8 @@ from tests.data.test_store_streams import ID, KEY, MIB, noise, uploads_in
 from tests.fixtures.s3 import S3Server
 from tests.fixtures.s3_proxy import Harm, Proxy, run_proxy
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture
 def proxy(s3_server: S3Server) -> Iterator[Proxy]:

@@ -23,10 +23,11 @@ from resguardo.api.errors import ObjectCorrupt, ObjectMissing, Stopped, StoreErr
 from resguardo.api.manifest import ObjectEntry, ObjectRole
 from resguardo.rules.part_sizes import BLOCK_BYTES
 from resguardo.store import compress, download
+from resguardo.store.discard import discard_backup
 from resguardo.store.download import open_object, verify_object
 from resguardo.store.protocol import ObjectInfo, Upload
 from resguardo.store.s3 import S3Store
-from resguardo.store.seal import discard_backup, seal
+from resguardo.store.seal import seal
 from resguardo.store.upload import StreamUpload
 from tests.fixtures.s3 import ROOT, S3Server
 

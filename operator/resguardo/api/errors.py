@@ -17,11 +17,13 @@ ResguardoError
 │   ├── BackupNotFound, TargetNotEmpty, TargetBusy, RestoreBlocked, RestoreFailed
 │   └── RestoredUnverified, AlreadyRestored, Expired
 ├── DeadlineExceeded      the time that the policy allows is over
+├── DiskFull              no room, or no right, to write a file where this runs
 └── Stopped               the process was told to stop (SIGTERM)
 """
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -268,6 +270,22 @@ class DeadlineExceeded(ResguardoError):
     """The time that the policy or request allows is over; nothing was committed."""
 
     exit_status = 50
+
+
+class DiskFull(ResguardoError):
+    """A file could not be written where this runs: no room left, a quota, or a file system that is read only."""
+
+    exit_status = 52
+
+    @classmethod
+    def of(cls, error: OSError) -> DiskFull:
+        """What the system said, and which file it was."""
+        where = error.filename or "a file that was being written"
+        return cls(f"{where}: {error.strerror}. Make room there, or name another folder for temporary files in TMPDIR")
+
+
+#: What the system says where a file cannot be written for want of room.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Stopped(ResguardoError):

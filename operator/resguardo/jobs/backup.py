@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -17,7 +19,7 @@ from resguardo.api.backup_id import new_backup_id
 from resguardo.api.census import Census
 from resguardo.api.conditions import Reason
 from resguardo.api.durations import parse_duration
-from resguardo.api.errors import ResguardoError
+from resguardo.api.errors import LockTimeout, ResguardoError, SchemaChanging, StoreError, StoreUnreachable
 from resguardo.api.manifest import CensusSummary, Manifest, ObjectEntry, ObjectRole, SourceIdentity, Trigger
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.sizes import print_size
@@ -29,7 +31,7 @@ from resguardo.postgres.dump import dump, dump_globals, finish, tool_versions
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.postgres.run import Process
 from resguardo.postgres.snapshot import open_snapshot
-from resguardo.rules.census_budget import census_budget, lock_timeout
+from resguardo.rules.census_budget import census_budget, lock_patience, lock_timeout
 from resguardo.store.catalogue import (
     Attempt,
     backup_summary,
@@ -38,14 +40,19 @@ from resguardo.store.catalogue import (
     newest_summary,
     record_attempt,
 )
-from resguardo.store.layout import census_key, dump_key, globals_key
+from resguardo.store.discard import discard_backup
+from resguardo.store.layout import attempt_key, backup_folder, census_key, dump_key, globals_key
+from resguardo.store.orphans import abort_dead_uploads
 from resguardo.store.ownership import Owner, verify_owner
 from resguardo.store.protocol import Store
-from resguardo.store.seal import discard_backup, seal
+from resguardo.store.seal import seal
 
 log = structlog.get_logger()
 
 READ_BYTES = 1024 * 1024
+#: Between an attempt that could not lock the tables and the next.
+PAUSE_SECONDS = 2.0
+PAUSE_MAX_SECONDS = 60.0
 
 
 def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
@@ -57,14 +64,19 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
     backup_id = new_backup_id(started_at, secrets.token_hex(3))
     attempt = Attempt(id=backup_id, trigger=trigger, started_at=started_at)
     record_attempt(store, attempt)
+    _abort_dead_uploads(store, attempt, timeout=parse_duration(policy.spec.timeout))
+    manifest_was_sent = False
     try:
-        made = _Making(store, backup_id, policy, context).make()
+        # What would be lost is the work of hours, so that a store which is away for a moment is waited for longer.
+        patient_store = context.credentials.open_store(policy.spec.store, patient=True)
+        made = _Making(patient_store, backup_id, policy, context).make()
         manifest = _manifest(policy, owner, attempt, made, previous_id=previous.id if previous else None)
         verify_owner(store, owner)
         with context.deadline.commit():
-            commit_manifest(store, manifest)
+            manifest_was_sent = True
+            commit_manifest(patient_store, manifest)
     except BaseException as error:
-        _clean_up(store, attempt, error)
+        _clean_up(store, attempt, error, manifest_was_sent=manifest_was_sent)
         raise
     findings = context.findings
     findings.backup = backup_summary(manifest)
@@ -73,8 +85,18 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
     _after_commit(store, attempt, findings)
 
 
+def _abort_dead_uploads(store: Store, attempt: Attempt, *, timeout: timedelta) -> None:
+    with suppress(StoreError):  # a courtesy: what stands in a backup's way tells so by itself
+        # The attempt was written a moment ago, by the store's own clock.
+        if (written := store.head(attempt_key(attempt.id))) is not None:
+            abort_dead_uploads(store, now=written.last_modified, timeout=timeout)
+
+
 def _after_commit(store: Store, attempt: Attempt, findings: Findings) -> None:
     """What is good to have once a backup counts; its failing must not make the backup a failure."""
+    with suppress(StoreError):
+        # An upload that the store began, but whose beginning we never heard of, and began again.
+        store.abort_uploads(backup_folder(attempt.id))
     try:
         record_attempt(store, attempt.ended(reason=findings.reason, message=findings.message, at=datetime.now(UTC)))
         read_inventory(store, findings)
@@ -83,10 +105,16 @@ def _after_commit(store: Store, attempt: Attempt, findings: Findings) -> None:
         findings.newest_backup = findings.backup
 
 
-def _clean_up(store: Store, attempt: Attempt, error: BaseException) -> None:
+def _clean_up(store: Store, attempt: Attempt, error: BaseException, *, manifest_was_sent: bool) -> None:
     reason = error.reason if isinstance(error, ResguardoError) else type(error).__name__
-    with suppress(ResguardoError):
-        discard_backup(store, attempt.id)
+    try:
+        discard_backup(store, attempt.id, manifest_was_sent=manifest_was_sent)
+    except StoreUnreachable as problem:
+        # What was to be removed is in no listing of backups; the kubelet's patience is short, and the Report is worth more.
+        log.warning("nothing could be removed from the bucket", problem=str(problem))
+        return
+    except ResguardoError as problem:
+        log.warning("not everything could be removed from the bucket", problem=str(problem))
     with suppress(ResguardoError):
         record_attempt(store, attempt.ended(reason=reason, message=str(error)[:1024], at=datetime.now(UTC)))
 
@@ -120,24 +148,43 @@ class _Making:
             with server.connect(database) as connection:
                 check_server(connection)
                 require_rights(missing_rights(connection), role=login.username, database=database)
-            self.context.progress.step(f"locking the tables of {database} and taking a snapshot")
-            snapshot = stack.enter_context(
-                open_snapshot(server, database, lock_timeout=lock_timeout(timeout), deadline=self.context.deadline.at)
-            )
-            counting = stack.enter_context(
-                census_beside(
-                    server, database, snapshot, budget=census_budget(timeout), deadline=self.context.deadline.at
-                )
-            )
-            self.context.progress.step(f"dumping {database} beside its census")
-            dumping = dump(server, database, snapshot.id, lock_timeout=lock_timeout(timeout))
-            dumped = self._seal(dumping, dump_key(), ObjectRole.DUMP)
-            census = counting.result()
+            dumped, census = self._dump_patiently(server, database, timeout)
             globals_ = self._seal(dump_globals(server, database), globals_key(), ObjectRole.GLOBALS)
             sealed_census = seal(
                 self.store, self.backup_id, census_key(), ObjectRole.CENSUS, iter([census.to_json().encode()])
             )
             return _Made([dumped, globals_, sealed_census], census, tool_versions())
+
+    def _dump_patiently(self, server: Server, database: str, timeout: timedelta) -> tuple[ObjectEntry, Census]:
+        """Dump and count; again from the beginning where somebody else's DDL was in the way, as long as there is time.
+
+        Between two attempts nothing is locked, so that the DDL gets through.
+        """
+        give_up = time.monotonic() + lock_patience(timeout).total_seconds()
+        pause = PAUSE_SECONDS
+        while True:
+            try:
+                return self._dump_and_count(server, database, timeout)
+            except (LockTimeout, SchemaChanging) as error:
+                wait = pause * random.uniform(0.5, 1)  # noqa: S311 - jitter
+                if time.monotonic() + wait >= give_up:
+                    raise
+                log.warning(
+                    "beginning again, since the schema was being changed", reason=error.reason, problem=str(error)
+                )
+            time.sleep(wait)
+            pause = min(2 * pause, PAUSE_MAX_SECONDS)
+
+    def _dump_and_count(self, server: Server, database: str, timeout: timedelta) -> tuple[ObjectEntry, Census]:
+        deadline, longest_wait = self.context.deadline.at, lock_timeout(timeout)
+        self.context.progress.step(f"locking the tables of {database} and taking a snapshot")
+        with (
+            open_snapshot(server, database, lock_timeout=longest_wait, deadline=deadline) as snapshot,
+            census_beside(server, database, snapshot, budget=census_budget(timeout), deadline=deadline) as counting,
+        ):
+            self.context.progress.step(f"dumping {database} beside its census")
+            dumping = dump(server, database, snapshot.id, lock_timeout=longest_wait)
+            return self._seal(dumping, dump_key(), ObjectRole.DUMP), counting.result()
 
     def _seal(self, process: Process, key: str, role: ObjectRole) -> ObjectEntry:
         with process:

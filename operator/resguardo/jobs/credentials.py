@@ -17,7 +17,7 @@ from resguardo.api.s3 import S3Store as S3Spec
 from resguardo.api.s3 import Store as StoreSpec
 from resguardo.postgres.connection import Login
 from resguardo.store.protocol import Store
-from resguardo.store.s3 import AccessKeys, S3Store
+from resguardo.store.s3 import ATTEMPTS, PATIENT_ATTEMPTS, AccessKeys, S3Store
 
 DEFAULT_DIRECTORY = Path("/etc/resguardo/credentials")
 
@@ -45,19 +45,24 @@ class Credentials:
             private_key_file=self._file("database/tls.key", "PGSSLKEY") if has_certificate else None,
         )
 
-    def open_store(self, spec: StoreSpec) -> Store:
-        """The store of a policy or request. Raises CredentialsMissing."""
+    def open_store(self, spec: StoreSpec, *, patient: bool = False) -> Store:
+        """The store of a policy or request; a patient one waits longer for a server. Raises CredentialsMissing."""
         if spec.s3 is None:
             raise AssertionError("a store has exactly one member")
-        return self._open_s3(spec.s3)
+        return self._open_s3(spec.s3, PATIENT_ATTEMPTS if patient else ATTEMPTS)
 
-    def _open_s3(self, spec: S3Spec) -> Store:
+    def _open_s3(self, spec: S3Spec, attempts: int) -> Store:
         where = f"bucket {spec.bucket}"
         keys = AccessKeys(
             access_key_id=self._text("store/access-key-id", "AWS_ACCESS_KEY_ID", needed_for=where),
             secret_access_key=self._text("store/secret-access-key", "AWS_SECRET_ACCESS_KEY", needed_for=where),
         )
-        return S3Store(spec, keys, self._file("store/ca.crt", "AWS_CA_BUNDLE") if spec.ca_ref else None)
+        return S3Store(
+            spec,
+            keys,
+            self._file("store/ca.crt", "AWS_CA_BUNDLE") if spec.ca_ref else None,
+            attempts=attempts,
+        )
 
     def _text(self, name: str, variable: str, *, needed_for: str) -> str:
         path = self.directory / name

@@ -38,7 +38,8 @@ from resguardo.postgres.contents import read_contents
 from resguardo.postgres.database import create_database, drop_leftovers, drop_unfinished, kept_name, temporary_name
 from resguardo.postgres.load import load, to_sql
 from resguardo.postgres.mark import Mark, MarkState, refuse_replay
-from resguardo.postgres.promote import drop_previous, leave_aside, promote, promotion_commands
+from resguardo.postgres.previous import drop_previous
+from resguardo.postgres.promote import leave_aside, promote, promotion_commands
 from resguardo.postgres.restored_properties import apply_properties
 from resguardo.postgres.roles import borrowed_memberships, create_roles
 from resguardo.postgres.target import marked_databases, read_target_facts

@@ -16,7 +16,7 @@ from types import FrameType
 import structlog
 
 from resguardo.api.durations import print_duration
-from resguardo.api.errors import DeadlineExceeded, ResguardoError, Stopped
+from resguardo.api.errors import NO_ROOM, DeadlineExceeded, DiskFull, ResguardoError, Stopped
 from resguardo.api.policy import BackupPolicy, BackupSummary, Inventory
 from resguardo.api.report import Report, RestoreOutcome, Subject, Task
 from resguardo.api.request import RestoreRequest
@@ -141,7 +141,7 @@ def perform(
     deadline = Deadline(started_at + timeout, timeout)
     reason, message, exit_status = "", "", 0
     try:
-        with deadline.enforced():
+        with deadline.enforced(), _disk_errors():
             work(Context(credentials, findings, deadline, progress))
         reason, message = findings.reason, findings.message
     except ResguardoError as error:
@@ -165,6 +165,18 @@ def perform(
         restore=findings.restore,
     )
     return Outcome(report, exit_status)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """A disk that is full is nobody's defect: say so, and where."""
+    try:
+        yield
+    except OSError as error:
+        # tempfile tries /tmp, /var/tmp and the rest, and says it with the errno of a file that is not there.
+        if error.errno in NO_ROOM or "No usable temporary directory" in str(error):
+            raise DiskFull.of(error) from error
+        raise
 
 
 def subject_of(document: BackupPolicy | RestoreRequest) -> Subject:

@@ -25,7 +25,7 @@ import tenacity
 from psycopg.conninfo import make_conninfo
 
 from resguardo.api.connection import SslMode
-from resguardo.api.errors import CredentialsMissing
+from resguardo.api.errors import NO_ROOM, CredentialsMissing, DiskFull
 from resguardo.postgres.errors import Place, is_transient, translate_connecting, translated
 
 log = structlog.get_logger()
@@ -104,6 +104,8 @@ class Server:
                 _write_private(folder / "client.key", key.read_bytes())
         except OSError as error:
             self._remove_folder()
+            if error.errno in NO_ROOM:
+                raise DiskFull.of(error) from error
             raise CredentialsMissing(f"the files for {self.place('-')} cannot be made ready: {error}") from None
         return self
 

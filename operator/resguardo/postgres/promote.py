@@ -24,7 +24,6 @@ from psycopg import errors, sql
 from resguardo.api.errors import (
     DatabaseUnreachable,
     DeadlineExceeded,
-    PermissionDenied,
     ResguardoError,
     RestoreFailed,
     TargetBusy,
@@ -40,10 +39,9 @@ from resguardo.postgres.maintenance import (
     sessions_in,
     terminate_sessions,
 )
-from resguardo.postgres.mark import Mark, find_kept_aside, read_marks, with_marks
-from resguardo.postgres.roles import borrowed_memberships, roles_to_borrow
+from resguardo.postgres.mark import Mark, read_marks, with_marks
 from resguardo.postgres.run import seconds_until
-from resguardo.postgres.target import find_hangers, marked_databases
+from resguardo.postgres.target import find_hangers
 
 log = structlog.get_logger()
 
@@ -53,7 +51,6 @@ PATIENCE_SECONDS = 60.0
 #: How long the renames wait for a lock; others queue behind them meanwhile.
 _LOCK_TIMEOUT = "2s"
 _ENDING_PAUSE = 0.05
-_DROP_SECONDS = 30.0
 
 
 def promote(
@@ -254,50 +251,3 @@ def _quoted(name: str) -> str:
 
 def _literal(text: str) -> str:
     return sql.Literal(text).as_string(None).strip()
-
-
-def drop_previous(server: Server, *, target: str, uid: str, fingerprint: str) -> list[str]:
-    """Drop the database that this request kept aside, and give its name; nothing, where it is gone or has been taken back.
-
-    May be called again. Raises TargetBusy naming who is still in it, and leaves it.
-    """
-    dropped = []
-    for name in find_kept_aside(marked_databases(server, target), target=target, uid=uid, fingerprint=fingerprint):
-        with _ownership(server, name, target):
-            _drop_kept(server, name, target)
-        dropped.append(name)
-    return dropped
-
-
-def _drop_kept(server: Server, name: str, target: str) -> None:
-    give_up = time.monotonic() + _DROP_SECONDS
-    with maintenance(server, avoiding=target) as connection:
-        if people := sessions_in(connection, name):
-            raise TargetBusy(f"database {name} was not dropped, since somebody is in it: {people[0]}")
-        with bounded(connection, give_up, f"dropping database {name}"):
-            alter_database(connection, name, "IS_TEMPLATE false")
-            try:
-                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-            except errors.ObjectInUse as error:
-                raise TargetBusy(f"database {name} was not dropped: {error.diag.message_primary}") from None
-    log.info("dropped the database of before", database=name)
-
-
-@contextmanager
-def _ownership(server: Server, name: str, target: str) -> Iterator[None]:
-    """Be the owner of a database for the length of the block, where the connection's role can make itself a member."""
-    with maintenance(server, avoiding=target) as connection:
-        owners: Sequence[str] = [
-            owner
-            for (owner,) in connection.execute(
-                "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = %s", [name]
-            )
-        ]
-        needed = roles_to_borrow(connection, owners)
-    try:
-        with borrowed_memberships(server, needed, target=target):
-            yield
-    except PermissionDenied as error:
-        raise PermissionDenied(
-            f"role {server.login.username} may not drop database {name}, which belongs to {', '.join(owners)}: {error}"
-        ) from None

@@ -13,6 +13,9 @@ LOCK_MIN = timedelta(seconds=10)
 #: While a backup waits it holds back DDL on the tables that it has locked already.
 LOCK_MAX = timedelta(minutes=5)
 
+#: The second half of the time is for the dump.
+LOCK_PATIENCE_SHARE = 2
+
 
 def census_budget(timeout: timedelta) -> timedelta:
     """For how long tables are counted: a tenth of the policy's timeout, at least ten seconds.
@@ -30,3 +33,12 @@ def lock_timeout(timeout: timedelta) -> timedelta:
     0:05:00
     """
     return min(max(timeout / LOCK_SHARE, LOCK_MIN), LOCK_MAX)
+
+
+def lock_patience(timeout: timedelta) -> timedelta:
+    """For how long a backup whose locks were not to be had begins again: half of the policy's timeout.
+
+    >>> print(lock_patience(timedelta(hours=6)))
+    3:00:00
+    """
+    return timeout / LOCK_PATIENCE_SHARE

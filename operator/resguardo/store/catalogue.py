@@ -14,11 +14,19 @@ from pydantic_core import from_json
 from resguardo.api.backup_id import BACKUP_ID_PATTERN, is_backup_id
 from resguardo.api.base import Exchanged, Instant
 from resguardo.api.census import CENSUS_FORMAT_VERSION, Census
-from resguardo.api.errors import FormatTooNew, ManifestInvalid, ObjectCorrupt, ObjectMissing, StoreError
+from resguardo.api.errors import (
+    FormatTooNew,
+    ManifestInvalid,
+    ObjectCorrupt,
+    ObjectMissing,
+    StoreError,
+    StoreUnreachable,
+)
 from resguardo.api.manifest import MANIFEST_FORMAT_VERSION, MANIFEST_MAX_BYTES, Manifest, ObjectRole, Trigger
 from resguardo.api.policy import BackupSummary, Inventory
 from resguardo.api.sizes import print_size
 from resguardo.rules.part_sizes import OBJECT_MAX_BYTES
+from resguardo.store.discard import DISCARDED, forbid_manifest
 from resguardo.store.download import open_object
 from resguardo.store.layout import BACKUPS_PREFIX, MANIFEST_NAME, attempt_key, manifest_key
 from resguardo.store.protocol import Store
@@ -86,13 +94,17 @@ def _read_entry(store: Store, backup_id: str) -> CatalogueEntry | None:
 
 def read_manifest(store: Store, backup_id: str) -> Manifest:
     """A backup's manifest. Raises ObjectMissing, ObjectCorrupt (too large), FormatTooNew and ManifestInvalid."""
-    return _parse_manifest(store.get(manifest_key(backup_id), max_bytes=MANIFEST_MAX_BYTES).body, backup_id)
+    body = store.get(manifest_key(backup_id), max_bytes=MANIFEST_MAX_BYTES).body
+    if body == DISCARDED:
+        raise ObjectMissing(f"backup {backup_id} was given up while it was made: it has no manifest")
+    return _parse_manifest(body, backup_id)
 
 
 def commit_manifest(store: Store, manifest: Manifest) -> None:
     """Make the backup one. Raises WriteConflict where another manifest stands; the same one again is no conflict.
 
-    Nothing is written that a reader would refuse. Returns only when the manifest was read back.
+    Nothing is written that a reader would refuse. Returns only when the manifest was read back. An error whose answer was
+    lost is settled here: either the manifest stands, which is success, or it can never arrive any more.
     """
     body = manifest.to_json().encode()
     if len(body) > MANIFEST_MAX_BYTES:
@@ -100,7 +112,11 @@ def commit_manifest(store: Store, manifest: Manifest) -> None:
             f"the manifest of {manifest.id} has {len(body)} bytes, and {MANIFEST_MAX_BYTES} are the most"
         )
     _parse_manifest(body, manifest.id)
-    store.put(manifest_key(manifest.id), body, if_absent=True)
+    try:
+        store.put(manifest_key(manifest.id), body, if_absent=True)
+    except StoreUnreachable:
+        if forbid_manifest(store, manifest.id):
+            raise
     if store.get(manifest_key(manifest.id), max_bytes=MANIFEST_MAX_BYTES).body != body:
         raise ObjectCorrupt(f"the manifest of {manifest.id} is not what was written to {store.location}")
 

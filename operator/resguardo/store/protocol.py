@@ -97,5 +97,8 @@ class Store(Protocol):
     def begin_upload(self, key: str) -> Upload:
         """Begin an object whose size is not known yet."""
 
-    def abort_uploads(self, prefix: str) -> int:
-        """Give up every upload whose key begins with the prefix, whoever began it; how many there were."""
+    def abort_uploads(self, prefix: str, *, begun_before: datetime | None = None) -> int:
+        """Give up every upload whose key begins with the prefix, whoever began it; how many there were.
+
+        With `begun_before` only those that the store, by its own clock, began before that time.
+        """

@@ -6,6 +6,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,16 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from resguardo.api import s3 as spec
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, WriteConflict
 from resguardo.store.protocol import ObjectInfo, Stored
-from resguardo.store.s3_client import ATTEMPTS, COMPLETE_SECONDS, READ_SECONDS, AccessKeys, endpoint_of, make_client
+from resguardo.store.s3_client import (
+    ABORT_ATTEMPTS,
+    ATTEMPTS,
+    COMPLETE_SECONDS,
+    PATIENT_ATTEMPTS,
+    READ_SECONDS,
+    AccessKeys,
+    endpoint_of,
+    make_client,
+)
 from resguardo.store.s3_errors import (
     DAMAGED_CODES,
     MISSING_CODES,
@@ -31,7 +41,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
-__all__ = ["AccessKeys", "S3Store"]
+__all__ = ["ATTEMPTS", "PATIENT_ATTEMPTS", "AccessKeys", "S3Store"]
 
 T = TypeVar("T")
 
@@ -55,6 +65,9 @@ class S3Store:
         self._prefix = f"{store.prefix}/" if store.prefix else ""
         self._endpoint = endpoint_of(store)
         self._client: S3Client = make_client(store, keys, ca_file, read_seconds=read_seconds, attempts=attempts)
+        self._hasty_client: S3Client = make_client(
+            store, keys, ca_file, read_seconds=read_seconds, attempts=min(attempts, ABORT_ATTEMPTS)
+        )
         self._patient_client: S3Client = make_client(
             store, keys, ca_file, read_seconds=max(read_seconds, COMPLETE_SECONDS), attempts=attempts
         )
@@ -195,13 +208,18 @@ class S3Store:
             )
         return self._upload(self._prefix + key, answer["UploadId"])
 
-    def abort_uploads(self, prefix: str) -> int:
-        """Abort every multipart upload under a prefix."""
+    def abort_uploads(self, prefix: str, *, begun_before: datetime | None = None) -> int:
+        """Abort every multipart upload under a prefix, or the old ones."""
         pages = self._client.get_paginator("list_multipart_uploads").paginate(
             Bucket=self._bucket, Prefix=self._prefix + prefix
         )
         with self._translated("s3:ListBucketMultipartUploads", prefix):
-            found = [(upload["Key"], upload["UploadId"]) for page in pages for upload in page.get("Uploads", [])]
+            found = [
+                (upload["Key"], upload["UploadId"])
+                for page in pages
+                for upload in page.get("Uploads", [])
+                if begun_before is None or upload["Initiated"] < begun_before
+            ]
         for full_key, upload_id in found:
             self._upload(full_key, upload_id).abort()
         return len(found)
@@ -209,8 +227,9 @@ class S3Store:
     def _upload(self, full_key: str, upload_id: str) -> S3Upload:
         return S3Upload(
             self._client,
-            self._patient_client,
             upload_id,
+            patient_client=self._patient_client,
+            hasty_client=self._hasty_client,
             key=full_key.removeprefix(self._prefix),
             request=Request("s3:PutObject", self._bucket, full_key, self._endpoint),
         )

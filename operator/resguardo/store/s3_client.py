@@ -26,6 +26,10 @@ READ_SECONDS = 60
 #: A server that copies the parts of a large object together says nothing while it does.
 COMPLETE_SECONDS = 900
 ATTEMPTS = 6
+#: In the middle of hours of work: a server that restarts is waited for, a minute and a quarter on the average.
+PATIENT_ATTEMPTS = 12
+#: For giving up an upload: whoever waits for that wants to end.
+ABORT_ATTEMPTS = 3
 CONNECTIONS = 32
 
 

@@ -6,10 +6,13 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
+from resguardo.api.base import print_time
 from resguardo.api.errors import (
     BucketNotFound,
     ObjectCorrupt,
@@ -89,7 +92,12 @@ _MEANINGS = [
         301,
         307,
     ),
-    _meaning(StoreAccessDenied, "RequestTimeTooSkewed", "{request}: {said}; set this machine's clock right"),
+    _meaning(
+        StoreAccessDenied,
+        "RequestTimeTooSkewed RequestExpired",
+        "{request}: this machine's clock says {own_time}, the store's says {store_time}, and the store takes no request "
+        "whose time differs so much: set the wrong one of the two clocks right ({said})",
+    ),
     _meaning(
         StoreAccessDenied,
         "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken ExpiredToken AuthorizationHeaderMalformed",
@@ -138,9 +146,20 @@ def _answered(error: ClientError, request: Request) -> StoreError:
             key=request.key,
             endpoint=request.endpoint,
             said=f"the store says {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(": "),
+            own_time=print_time(datetime.now(UTC)),
+            store_time=_store_time(error),
             attempts=int(error.response["ResponseMetadata"].get("RetryAttempts", 0)) + 1,
         )
     )
+
+
+def _store_time(error: ClientError) -> str:
+    """The store's clock, from the answer's Date: every server sends one, and not all repeat it in the error."""
+    said = error.response["ResponseMetadata"].get("HTTPHeaders", {}).get("date", "")
+    try:
+        return print_time(parsedate_to_datetime(said).astimezone(UTC))
+    except ValueError:
+        return said or "something else"
 
 
 def _unanswered(error: BotoCoreError, request: Request) -> StoreError:

@@ -88,9 +88,16 @@ class S3Upload:
     """See `protocol.Upload` for the contract."""
 
     def __init__(
-        self, client: S3Client, patient_client: S3Client, upload_id: str, *, key: str, request: Request
+        self,
+        client: S3Client,
+        upload_id: str,
+        *,
+        patient_client: S3Client,
+        hasty_client: S3Client,
+        key: str,
+        request: Request,
     ) -> None:
-        self._client, self._patient_client = client, patient_client
+        self._client, self._patient_client, self._hasty_client = client, patient_client, hasty_client
         self._upload_id = upload_id
         self._key, self._request = key, request
         self._parts: dict[int, _Part] = {}
@@ -160,7 +167,7 @@ class S3Upload:
         if self._is_complete:
             return
         try:
-            self._client.abort_multipart_upload(
+            self._hasty_client.abort_multipart_upload(
                 Bucket=self._request.bucket, Key=self._request.key, UploadId=self._upload_id
             )
         except (ClientError, BotoCoreError) as error:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 
-from resguardo.api.errors import ResguardoError
 from resguardo.api.manifest import ObjectEntry, ObjectRole
 from resguardo.store.compress import LEVEL, CompressingWriter
-from resguardo.store.layout import backup_folder, census_key, dump_key, globals_key, manifest_key, object_key
 from resguardo.store.protocol import Store
 from resguardo.store.upload import StreamUpload
 
@@ -35,25 +32,3 @@ def seal(
             compressing.write(chunk)
         compressing.finish()
         return upload.finish(plain_bytes=compressing.plain_bytes)
-
-
-def discard_backup(store: Store, backup_id: str) -> bool:
-    """Remove what a backup that failed has left; True when nothing of it remains.
-
-    A backup whose manifest stands is whole: everything was confirmed before the manifest was written, so it is left as it
-    is, even when the one who wrote it never learned so. Raises the store's errors, such as StoreAccessDenied for a key
-    that may not delete; what was left is then orphaned, and no backup in anybody's listing.
-    """
-    folder = backup_folder(backup_id)
-    # Some servers list uploads only under a key's whole name, and some keys may not list them at all.
-    for prefix in [folder, *(object_key(backup_id, key) for key in (dump_key(), globals_key(), census_key()))]:
-        with suppress(ResguardoError):
-            store.abort_uploads(prefix)
-    if store.head(manifest_key(backup_id)) is not None:
-        return False
-    for found in list(store.list(folder)):
-        if found.key != manifest_key(backup_id):
-            store.delete(found.key)
-    # A manifest whose writing was given up may have arrived meanwhile; without its data it must not stand.
-    store.delete(manifest_key(backup_id))
-    return True
