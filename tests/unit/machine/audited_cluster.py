@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from resguardo.api.base import print_time
 from resguardo.api.names import WRITER_VERSION_ANNOTATION
 from resguardo.controller.cluster import ClusterError
 from tests.unit.small_cluster import Body, SmallCluster
@@ -99,3 +100,5 @@ class AuditedCluster(SmallCluster):
         assert claim is not None, f"{body['metadata']['name']} would be made without a claim"
         assert "jobUid" not in claim, f"{body['metadata']['name']} would be made a second time"
         assert "completedAt" not in request["status"], f"{body['metadata']['name']} would be made after the end"
+        not_after = request["spec"].get("notAfter")
+        assert not_after is None or print_time(self.now) < not_after, f"{body['metadata']['name']} is past notAfter"
