@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from resguardo.api.base import print_time
 from resguardo.api.durations import print_duration
@@ -24,6 +25,15 @@ def to_document(entries: Sequence[CatalogueEntry]) -> dict[str, Any]:
 
 
 MIN_WIDTH = 140
+
+
+def printable(text: str) -> str:
+    """The text with what would speak to a terminal, and not to a person, written as an escape.
+
+    >>> print(printable("São João\\x1b[31m\\n"))
+    São João\\x1b[31m\\n
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def print_table(entries: Sequence[CatalogueEntry], console: Console) -> None:
@@ -45,7 +55,7 @@ def print_table(entries: Sequence[CatalogueEntry], console: Console) -> None:
             manifest.id,
             print_time(manifest.started_at),
             manifest.trigger,
-            manifest.source.database,
+            Text(printable(manifest.source.database)),
             str(manifest.source.server_version_num // 10000),
             f"{manifest.census.tables:,}",
             f"{counted}{manifest.census.rows:,}",
@@ -55,6 +65,6 @@ def print_table(entries: Sequence[CatalogueEntry], console: Console) -> None:
     console.print(table)
     for entry in entries:
         if entry.problem is not None:
-            console.print(f"{entry.id}: {entry.problem}", style="red", markup=False)
+            console.print(printable(f"{entry.id}: {entry.problem}"), style="red", markup=False)
     if not entries:
         console.print("no backups")

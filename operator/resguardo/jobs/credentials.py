@@ -67,7 +67,8 @@ class Credentials:
     def _text(self, name: str, variable: str, *, needed_for: str) -> str:
         path = self.directory / name
         try:
-            text = path.read_text() if path.exists() else self.environment.get(variable)
+            # As it stands there: read as text, a carriage return would become a line's end.
+            text = path.read_bytes().decode() if path.exists() else self.environment.get(variable)
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialsMissing(f"{path} cannot be read ({error}); it is needed for {needed_for}") from None
         if not text:
