@@ -21,7 +21,7 @@ else
 $(error CLUSTER is rig or current, not '$(CLUSTER)')
 endif
 
-.PHONY: help demo test cluster down check test-unit test-data test-cluster bench bench-operator image crds lock venv
+.PHONY: help demo test cluster down check test-unit test-data test-cluster test-faults bench bench-operator image crds lock venv
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,8 @@ demo: venv cluster ## Back up, lose and restore a portal's database on a real cl
 	@source $(ENV) && $(PYTHON) -m tests.demo
 
 ##@ Test
-test: ## Everything: check, test-unit, test-data, test-cluster
-	@$(RIG)/test.sh check test-unit test-data test-cluster
+test: ## Everything: check, test-unit, test-data, test-cluster, test-faults
+	@$(RIG)/test.sh check test-unit test-data test-cluster test-faults-cluster
 
 check: venv ## Lint, format, types, layers, generated files
 	.venv/bin/ruff check
@@ -51,6 +51,16 @@ test-data: venv ## On a real PostgreSQL and a real S3 server, which they start t
 
 test-cluster: venv helm cluster ## On a real Kubernetes, with the operator installed
 	@source $(ENV) && set -x && $(PYTHON) -m pytest tests/cluster $(ARGS)
+
+test-faults: ## All that breaks on purpose (docs/faults.md): data, then cluster
+	@$(RIG)/test.sh test-faults-data test-faults-cluster
+
+.PHONY: test-faults-data test-faults-cluster
+test-faults-data: # they are part of test-data too
+	@$(MAKE) --no-print-directory test-data ARGS='-m fault $(ARGS)'
+
+test-faults-cluster: venv helm cluster
+	@source $(ENV) && set -x && $(PYTHON) -m pytest tests/faults $(ARGS)
 
 bench: venv ## Measure backups and restores
 	@$(RIG)/machine.sh packages bench

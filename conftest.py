@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.place",
     "tests.fixtures.cluster",
     "tests.fixtures.portal",
+    "tests.fixtures.node",
 ]

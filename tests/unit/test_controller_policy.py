@@ -560,6 +560,23 @@ class TestLostReports:
         world.settle(POLICY_KEY)
         assert world.told().count("BackupSucceeded") == 1
 
+    def test_a_backup_is_no_news_again_when_what_hid_it_is_gone(self, world: World) -> None:
+        world.accepted_policy()
+        world.back_up()
+        world.pass_time(minutes=1)
+        job = world.cluster.tick_cron_job("portal-prod-backup")
+        waiting = {
+            "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]
+        }
+        world.cluster.start(job, pod_status={"phase": "Pending", **waiting})
+        world.settle(POLICY_KEY)
+        assert world.condition("BackedUp") == ("False", "ErrImagePull")
+        world.cluster.delete("Job", job)
+        world.pass_time(minutes=1)
+        world.settle(POLICY_KEY)
+        assert world.condition("BackedUp") == ("True", "BackupSucceeded")
+        assert world.told().count("BackupSucceeded") == 1
+
     def test_a_document_that_became_invalid_is_late_as_the_former_one_promised(self, world: World) -> None:
         world.accepted_policy()
         world.back_up()

@@ -106,3 +106,26 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
 
 def test_the_readme_names_its_two_commands() -> None:
     assert {"make demo", "make test"} <= set(re.findall(r"^make \w+", (ROOT / "README.md").read_text(), re.MULTILINE))
+
+
+def _faults() -> list[tuple[str, ...]]:
+    """The rows of the matrix of faults, as their cells."""
+    lines = (ROOT / "docs" / "faults.md").read_text().splitlines()
+    rows = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in lines if line.startswith("| ")]
+    return [row for row in rows if row[0] != "fault"]
+
+
+@pytest.mark.parametrize("row", _faults(), ids=lambda row: row[0])
+def test_every_fault_says_what_one_sees_and_names_tests_that_exist(row: tuple[str, ...]) -> None:
+    assert len(row) == 5
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row[-1])
+    assert named
+    for file, test in named:
+        assert re.search(rf"def {test}\(", (ROOT / file).read_text()), f"{file} has no {test}"
+
+
+def test_every_test_of_a_fault_on_the_cluster_is_in_the_matrix() -> None:
+    told = (ROOT / "docs" / "faults.md").read_text()
+    for file in (ROOT / "tests" / "faults").glob("test_*.py"):
+        for test in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE):
+            assert f"`tests/faults/{file.name}::{test}`" in told
