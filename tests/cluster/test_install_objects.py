@@ -13,7 +13,7 @@ from kubernetes import client, config
 from resguardo.api.names import FIELD_MANAGER
 from resguardo.controller.cluster import Cluster as Door
 from resguardo.controller.cluster import ClusterError
-from resguardo.controller.ownership import is_changed, is_edited
+from resguardo.controller.ownership import is_changed, is_edited, of_live
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.specs import POLICY
 from tests.unit.test_controller_objects import OBJECTS
@@ -79,11 +79,27 @@ def test_server_side_apply_takes_back_what_somebody_edited(
     edited = door.get("CronJob", namespace, "portal-prod-backup")
     assert edited is not None
     assert is_edited(edited, body)
-    door.apply(body)
+    door.apply(of_live(body, edited))
     right = door.get("CronJob", namespace, "portal-prod-backup")
     assert right is not None
     assert not is_edited(right, body)
     assert right["metadata"]["labels"]["team"] == "infra"
+
+
+def test_server_side_apply_leaves_a_strangers_object_as_it_is(
+    cluster: Cluster, door: Door, namespace: str, owner: str
+) -> None:
+    body = _placed("cron-job", namespace, owner)
+    door.apply(body)
+    ours = door.get("CronJob", namespace, "portal-prod-backup")
+    cluster.kubectl("delete", "cronjob", "portal-prod-backup", "-n", namespace)
+    cluster.kubectl("create", "cronjob", "portal-prod-backup", "-n", namespace, "--image=x", "--schedule=7 7 * * *")
+    strangers = door.get("CronJob", namespace, "portal-prod-backup")
+    for wanted in (body, of_live(body, ours)):
+        with pytest.raises(ClusterError) as refused:
+            door.apply(wanted)
+        assert refused.value.is_conflict
+    assert door.get("CronJob", namespace, "portal-prod-backup") == strangers
 
 
 def test_pod_security_restricted_lets_the_pods_in(cluster: Cluster, door: Door, namespace: str, owner: str) -> None:

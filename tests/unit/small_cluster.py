@@ -72,9 +72,14 @@ class SmallCluster:
         self._written(body)
         key = (body["kind"], body["metadata"]["name"])
         live = self._objects.get(key)
+        version = body["metadata"].get("resourceVersion")
+        if version is not None and live is not None and live["metadata"]["resourceVersion"] != version:
+            raise ClusterError(409, "the object has been modified")
         if live is None:
             self.put(body)
             return
+        if version is None and _merged(live, body) != live:
+            raise ClusterError(409, "conflict with another field manager")
         merged = _merged(live, body)
         if merged != live:
             self._objects[key] = merged

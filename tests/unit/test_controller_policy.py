@@ -668,6 +668,35 @@ class TestObjectsOfOthers:
         world.check_passes()
         assert world.condition("Ready") == ("False", "NameTaken")
 
+    @pytest.mark.parametrize("was_there", [False, True], ids=["none was there", "ours was there"])
+    def test_nor_is_one_that_was_made_between_look_and_write(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, was_there: bool
+    ) -> None:
+        stranger = {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": "portal-prod-backup", "namespace": "default"},
+            "spec": {"schedule": "7 7 * * *"},
+        }
+        world.policy()
+        if was_there:
+            world.settle(POLICY_KEY)
+            world.cluster.edit("CronJob", "portal-prod-backup", spec__schedule="6 6 * * *")
+        apply = world.cluster.apply
+
+        def apply_after_a_stranger(body: Any) -> None:
+            if was_there:
+                world.cluster.delete("CronJob", "portal-prod-backup")
+            world.cluster.put(stranger)
+            apply(body)
+
+        monkeypatch.setattr(world.cluster, "apply", apply_after_a_stranger)
+        world.controller.reconcile(POLICY_KEY)
+        monkeypatch.undo()
+        world.settle(POLICY_KEY)
+        assert world.cron_job()["spec"] == {"schedule": "7 7 * * *"}
+        assert world.condition("Accepted") == ("False", "NameTaken")
+
     def test_a_strangers_job_under_a_checks_name_is_told(self, world: World) -> None:
         world.policy()
         world.settle(POLICY_KEY)

@@ -87,8 +87,12 @@ class Cluster:
         return list(self._call("GET", _path(kind, namespace), query)["items"])
 
     def apply(self, body: Object) -> None:
-        """Server-side apply: our fields become as given, whoever changed them."""
-        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
+        """Server-side apply. With a resourceVersion in it, our fields of what was read then become as given, whoever changed
+        them; is_conflict where something else stands there by now, and made anew where nothing does. Without one the object
+        is made; where a stranger made one of that name since it was looked for, that stays as it is: is_conflict too.
+        """
+        force = "true" if "resourceVersion" in body["metadata"] else "false"
+        query = {"fieldManager": FIELD_MANAGER, "force": force, "fieldValidation": "Strict"}
         self._call("PATCH", _path_of(body), query, body, APPLY)
 
     def create(self, body: Object) -> None:

@@ -48,6 +48,13 @@ def claim_on(live: Object, wanted: Object) -> Claim:
     return Claim.OURS
 
 
+def of_live(wanted: Object, live: Object | None) -> Object:
+    """What is wanted of the object that was seen: with its resourceVersion, so that nothing else is ever written."""
+    if live is None:
+        return wanted
+    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
+
+
 def is_changed(live: Object, wanted: Object) -> bool:
     """Whether another content is wanted than the one that was written."""
     return _annotation(live, WANTED_HASH_ANNOTATION) != _annotation(wanted, WANTED_HASH_ANNOTATION)

@@ -28,7 +28,7 @@ from resguardo.controller.objects import (
     manual_job_name,
 )
 from resguardo.controller.outcome import Notice, ObjectRef, Outcome, Refusal, earliest, read_status
-from resguardo.controller.ownership import Claim, claim_on, is_changed, is_edited
+from resguardo.controller.ownership import Claim, claim_on, is_changed, is_edited, of_live
 from resguardo.controller.policy_status import all_conditions, newest_result, ready_verdict, transitions
 from resguardo.controller.runs import Run, read_runs
 from resguardo.controller.settings import Settings
@@ -115,7 +115,7 @@ class _Reconcile:
             last_handled_backup_request=manual.handled,
         )
         new_check = [build_check_job(policy, self.settings, attempt=plan.attempt)] if plan.attempt else []
-        apply = [cron_job] if self._is_wanted(cron_claim, cron_job) else []
+        apply = [of_live(cron_job, self.seen.cron_job)] if self._is_wanted(cron_claim, cron_job) else []
         return Outcome(
             apply=(*apply, *self._healed(checks)),
             create=(*new_check, *manual.create),
@@ -164,7 +164,7 @@ class _Reconcile:
         live = next(job for job in self.seen.jobs if job["metadata"]["uid"] == latest.uid)
         wanted = build_check_job(self.policy, self.settings, attempt=acceptance.attempt_of(self.policy, latest))
         is_healable = claim_on(live, wanted) is Claim.OURS and not is_changed(live, wanted)
-        return [wanted] if is_healable and is_edited(live, wanted) else []
+        return [of_live(wanted, live)] if is_healable and is_edited(live, wanted) else []
 
     def _old_manual_runs(self) -> list[Run]:
         prefix = f"{self.policy.metadata.name}-manual-"

@@ -26,7 +26,7 @@ class AuditedCluster(SmallCluster):
         self.foreign: set[str] = set()
 
     def apply(self, body: Mapping[str, Any]) -> None:
-        self._audit(body["kind"], body["metadata"]["name"])
+        self._audit(body)
         takes_effect = self._answer()
         if takes_effect:
             super().apply(body)
@@ -80,10 +80,11 @@ class AuditedCluster(SmallCluster):
         if self._failed_with is not None:
             raise ClusterError(self._failed_with, f"played; {'it' if takes_effect else 'nothing'} was done")
 
-    def _audit(self, kind: str, name: str) -> None:
+    def _audit(self, body: Mapping[str, Any]) -> None:
+        kind, name = body["kind"], body["metadata"]["name"]
         live = self._objects.get((kind, name))
-        if live is None:
-            return
+        if live is None or live["metadata"]["resourceVersion"] != body["metadata"].get("resourceVersion"):
+            return  # the API server refuses, or makes it
         assert live["metadata"]["uid"] not in self.foreign, f"{kind} {name} is a stranger's, and would be written"
         stamped = (live["metadata"].get("annotations") or {}).get(WRITER_VERSION_ANNOTATION, "0.0.0")
         writer = tuple(int(part) for part in stamped.split("."))
