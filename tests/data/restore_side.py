@@ -18,7 +18,7 @@ from resguardo.postgres.connection import Server
 from resguardo.postgres.contents import read_contents
 from resguardo.postgres.database import create_database, drop_unfinished, kept_name, temporary_name
 from resguardo.postgres.load import load
-from resguardo.postgres.mark import Mark, MarkState
+from resguardo.postgres.mark import Mark, MarkState, read_marks, strip_mark
 from resguardo.postgres.promote import promote
 from resguardo.postgres.restored_properties import apply_properties
 from resguardo.postgres.roles import borrowed_memberships, create_roles
@@ -50,20 +50,38 @@ def make_dump(server: Server, database: str, path: Path) -> Dump:
     deadline = time.monotonic() + SECONDS
     with open_snapshot(server, database, lock_timeout=timedelta(seconds=10), deadline=deadline) as snapshot:
         subprocess.run(
-            [tool("pg_dump"), "-Fc", "-Z0", f"--snapshot={snapshot.id}", f"--file={path}", f"--dbname={server.conninfo(database)}"],
+            [tool("pg_dump", major=server.major), "-Fc", "-Z0", f"--snapshot={snapshot.id}", f"--file={path}", f"--dbname={server.conninfo(database)}"],
             check=True, timeout=SECONDS,
         )  # fmt: skip
         census = take_census(server, database, snapshot, budget=timedelta(seconds=60), deadline=deadline)
     return Dump(path, census)
 
 
-def describe(postgres: PostgresServer, server: Server, database: str) -> str:
+def describe(server: Server, database: str, *options: str, tool_major: int | None = None) -> str:
     """The whole of a database as SQL, what differs from run to run taken off."""
     said = subprocess.run(
-        [tool("pg_dump"), "--inserts", "--create", f"--dbname={server.conninfo(database)}"],
+        [tool("pg_dump", major=tool_major or server.major), "--create", *(options or ["--inserts"]), f"--dbname={server.conninfo(database)}"],
         check=True, timeout=SECONDS, capture_output=True, text=True,
     ).stdout  # fmt: skip
     return "\n".join(line for line in said.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
+
+
+def state(server: Server, database: str, *options: str, tool_major: int | None = None) -> list[str]:
+    """All that pg_dump says of a database, the mark aside; sorted, since settings and grants come in the order of making."""
+    with server.connect("postgres") as connection:
+        row = connection.execute(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [database]
+        ).fetchone()
+    text = describe(server, database, *options, tool_major=tool_major)
+    comment = row[0] if row else None
+    if comment and read_marks(comment)[1]:
+        text = text.replace(comment.replace("'", "''"), (strip_mark(comment) or "").replace("'", "''"))
+    return sorted(in_one_order(line) for line in text.splitlines() if line and not line.startswith("--"))
+
+
+def in_one_order(line: str) -> str:
+    """pg_dump writes a policy's roles in the order in which the server finds them in pg_authid."""
+    return " ".join(sorted(line.replace(",", "").split())) if line.startswith("CREATE POLICY") else line
 
 
 @dataclass
@@ -122,7 +140,7 @@ def restore(
         except BaseException:
             drop_unfinished(server, temporary, mark, target=target)
             raise
-    return Restored(plan, verification, [*plan.omitted, *left], temporary, kept_as)
+    return Restored(plan, verification, list(dict.fromkeys([*plan.omitted, *left])), temporary, kept_as)
 
 
 def databases(postgres: PostgresServer) -> set[str]:

@@ -17,17 +17,16 @@ from psycopg import sql
 from resguardo.api.errors import RestoreBlocked
 from resguardo.api.request import CheckStatus, Globals, OnExisting, Ownership
 from resguardo.postgres.connection import Server
-from resguardo.postgres.mark import read_marks, strip_mark
 from resguardo.postgres.properties import read_properties
 from tests.data.restore_side import (
     FOR_SUPERUSERS,
     RICH,
     Dump,
     databases,
-    describe,
     make_dump,
     plan_for,
     restore,
+    state,
     wish,
 )
 from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
@@ -100,24 +99,6 @@ def limited(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Server]
         yield opened
 
 
-def state(postgres: PostgresServer, server: Server, database: str) -> list[str]:
-    """All that pg_dump says of a database, the mark aside; sorted, since settings and grants come in the order of making."""
-    text = describe(postgres, server, database)
-    with postgres.connect() as connection:
-        row = connection.execute(
-            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [database]
-        ).fetchone()
-    comment = row[0] if row else None
-    if comment and read_marks(comment)[1]:
-        text = text.replace(comment.replace("'", "''"), (strip_mark(comment) or "").replace("'", "''"))
-    return sorted(in_one_order(line) for line in text.splitlines() if line and not line.startswith("--"))
-
-
-def in_one_order(line: str) -> str:
-    """pg_dump writes a policy's roles in the order in which the server finds them in pg_authid."""
-    return " ".join(sorted(line.replace(",", "").split())) if line.startswith("CREATE POLICY") else line
-
-
 def memberships(postgres: PostgresServer, role: str) -> list[tuple[str]]:
     return postgres.query(
         f"SELECT roleid::regrole::text FROM pg_auth_members WHERE member = '{role}'::regrole ORDER BY 1"
@@ -133,14 +114,14 @@ def test_a_superuser_brings_everything_back_but_subscriptions_and_keeps_the_old_
 ) -> None:
     rich = make_rich(*FOR_SUPERUSERS)
     dump = make_dump(server, rich.database, tmp_path / "dump")
-    before = [line for line in state(postgres_server, server, rich.database) if "SUBSCRIPTION" not in line]
+    before = [line for line in state(server, rich.database) if "SUBSCRIPTION" not in line]
     postgres_server.execute("SET default_transaction_read_only = off", "DELETE FROM submission", database=rich.database)
     drop_subscriptions(postgres_server, rich.database)
 
     restored = restore(server, dump, wish(rich.database, on_existing=OnExisting.REPLACE))
 
     assert all_passed(restored.verification.checks)
-    assert state(postgres_server, server, rich.database) == before
+    assert state(server, rich.database) == before
     assert any(line.startswith("CREATE EVENT TRIGGER") for line in before)
     assert [sentence for sentence in restored.omitted if "far" in sentence] == restored.omitted
     assert restored.kept_as in databases(postgres_server)
@@ -152,12 +133,12 @@ def test_a_role_without_superuser_brings_back_owners_privileges_and_settings(
 ) -> None:
     rich = make_rich()
     dump = make_dump(server, rich.database, tmp_path / "dump")
-    before = state(postgres_server, server, rich.database)
+    before = state(server, rich.database)
 
     restored = restore(limited, dump, wish(rich.database, on_existing=OnExisting.REPLACE))
 
     assert all_passed(restored.verification.checks)
-    assert state(postgres_server, server, rich.database) == before
+    assert state(server, rich.database) == before
     assert restored.omitted == []
     assert memberships(postgres_server, limited.login.username) == []
     with server.connect(rich.database) as connection:
@@ -202,7 +183,7 @@ def test_roles_that_are_missing_are_made_without_login_and_without_power(
     app, odd = (sql.Identifier(rich.roles[key]).as_string(None) for key in ("app", "odd"))
     postgres_server.execute(f"GRANT {odd} TO {app}", f"ALTER ROLE {odd} NOINHERIT")
     dump = make_dump(server, rich.database, tmp_path / "dump")
-    before = state(postgres_server, server, rich.database)
+    before = state(server, rich.database)
     postgres_server.drop_database(rich.database)
     for name in rich.roles.values():
         postgres_server._execute_composed(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
@@ -210,7 +191,7 @@ def test_roles_that_are_missing_are_made_without_login_and_without_power(
     restored = restore(restoring, dump, wish(rich.database))
 
     assert restored.kept_as is None
-    assert state(postgres_server, server, rich.database) == before
+    assert state(server, rich.database) == before
     named = [rich.roles[key] for key in ("app", "odd", "reader")]
     made = postgres_server.query(
         "SELECT rolname, rolinherit, rolcanlogin OR rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR "

@@ -200,11 +200,11 @@ class TestServer:
         """Versions that this machine has no server of are said by a patched number."""
         with server.connect("postgres") as connection:
             monkeypatch.setattr(psycopg.ConnectionInfo, "server_version", server_version)
-            monkeypatch.setattr(rights, "tool_versions", lambda: {"pg_dump": tool_version})
+            monkeypatch.setattr(rights, "tool_versions", lambda _major: {"pg_dump": tool_version})
             with pytest.raises(ServerVersionUnsupported, match=message):
                 check_server(connection)
 
     def test_an_older_server_than_the_tools_is_fine(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         with server.connect("postgres") as connection:
-            monkeypatch.setattr(rights, "tool_versions", lambda: {"pg_dump": "18.1 (Debian 18.1-1)"})
+            monkeypatch.setattr(rights, "tool_versions", lambda _major: {"pg_dump": "18.1 (Debian 18.1-1)"})
             check_server(connection)

@@ -1,4 +1,4 @@
-"""Which entries of an archive are loaded as it streams in, and which afterwards by several processes."""
+"""Which entries of an archive are loaded as it streams in, which by several processes, and which last."""
 
 from __future__ import annotations
 
@@ -23,27 +23,35 @@ ARCHIVE = [
     Entry(9, "MATERIALIZED VIEW DATA", "per_year", section=POST),
     Entry(10, "EVENT TRIGGER", "watcher", section=POST),
     Entry(11, "DEFAULT ACL", "DEFAULT PRIVILEGES FOR TABLES", section=POST),
+    Entry(12, "INDEX", "session_at_idx", section=POST),
+    Entry(13, "INDEX", "session_2026_at_idx", section=POST),
+    Entry(14, "INDEX ATTACH", "session_2026_at_idx", section=POST, dependencies=(12, 13)),
+    Entry(15, "FK CONSTRAINT", "one that needs the whole partitioned index", section=POST, dependencies=(12, 14)),
+    Entry(16, "FK CONSTRAINT", "another", section=POST, dependencies=(7,)),
 ]
 
 
-def test_what_needs_the_data_and_the_privileges_come_afterwards() -> None:
+def test_indexes_and_keys_are_made_side_by_side_and_what_could_deadlock_comes_last() -> None:
     stages = load_stages(ARCHIVE, left_out=())
     assert stages.from_stream == (1, 2, 3, 5, 6)
-    assert stages.afterwards == (4, 7, 8, 9, 10, 11)
+    assert stages.side_by_side == (7, 12, 13, 16)
+    assert stages.last == (4, 8, 9, 10, 11, 14, 15)
 
 
 def test_what_is_left_out_is_in_neither_and_still_ends_the_data() -> None:
     stages = load_stages(ARCHIVE, left_out={3, 7, 10})
     assert stages.from_stream == (1, 2, 5, 6)
-    assert stages.afterwards == (4, 8, 9, 11)
+    assert stages.side_by_side == (12, 13, 16)
+    assert stages.last == (4, 8, 9, 11, 14, 15)
 
 
-@given(st.lists(st.builds(Entry, st.integers(1, 999), st.sampled_from(["TABLE", "ACL", "COMMENT"]), st.just("x"),
+@given(st.lists(st.builds(Entry, st.integers(1, 999), st.sampled_from(["TABLE", "ACL", "COMMENT", "INDEX"]), st.just("x"),
                           section=st.sampled_from(Section)), unique_by=lambda entry: entry.dump_id),
        st.sets(st.integers(1, 999)))  # fmt: skip
 def test_each_entry_is_loaded_once_in_the_archives_order(entries: list[Entry], left_out: set[int]) -> None:
     stages = load_stages(entries, left_out=left_out)
     order = [entry.dump_id for entry in entries if entry.dump_id not in left_out]
-    for stage in (stages.from_stream, stages.afterwards):
+    shares = (stages.from_stream, stages.side_by_side, stages.last)
+    for stage in shares:
         assert list(stage) == [dump_id for dump_id in order if dump_id in set(stage)]
-    assert sorted([*stages.from_stream, *stages.afterwards]) == sorted(order)
+    assert sorted(dump_id for stage in shares for dump_id in stage) == sorted(order)

@@ -76,7 +76,7 @@ def database(**changes: Any) -> Census:
 
 
 def loaded(plan: RestorePlan) -> set[int]:
-    return {*plan.stages.from_stream, *plan.stages.afterwards}
+    return {*plan.stages.from_stream, *plan.stages.side_by_side, *plan.stages.last}
 
 
 def test_a_world_without_problems_is_clear_and_leaves_nothing_out() -> None:
@@ -331,6 +331,6 @@ def test_what_is_kept_is_in_the_archives_order_and_nothing_is_kept_that_nobody_w
     found = plan(*entries)
     order = [entry.dump_id for entry in (*ENTRIES, *entries)]
     kept = loaded(found)
-    for stage in (found.stages.from_stream, found.stages.afterwards):
+    for stage in (found.stages.from_stream, found.stages.side_by_side, found.stages.last):
         assert list(stage) == [dump_id for dump_id in order if dump_id in set(stage)]
     assert set(order) - kept == {entry.dump_id for entry in entries if entry.description == "EVENT TRIGGER"}

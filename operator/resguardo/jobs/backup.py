@@ -153,7 +153,7 @@ class _Making:
             sealed_census = seal(
                 self.store, self.backup_id, census_key(), ObjectRole.CENSUS, iter([census.to_json().encode()])
             )
-            return _Made([dumped, globals_, sealed_census], census, tool_versions())
+            return _Made([dumped, globals_, sealed_census], census, tool_versions(server.major))
 
     def _dump_patiently(self, server: Server, database: str, timeout: timedelta) -> tuple[ObjectEntry, Census]:
         """Dump and count; again from the beginning where somebody else's DDL was in the way, as long as there is time.

@@ -216,7 +216,8 @@ class _Restore:
             self.server, temporary, self.census.database, mark,
             ownership=self.target.ownership, target=name, deadline=self.context.deadline.at,
         )  # fmt: skip
-        self._tell(omitted=[*self._outcome.omitted, *lacking])
+        told = self._outcome.omitted
+        self._tell(omitted=[*told, *(sentence for sentence in lacking if sentence not in told)])
         if not verification.is_equal:
             leave_aside(self.server, temporary, mark=mark, target=name)
             self._tell(database=temporary)

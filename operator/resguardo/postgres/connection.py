@@ -136,6 +136,11 @@ class Server:
         login = self.login
         return Place(login.host, login.port, database, login.username, login.ssl_mode)
 
+    @property
+    def major(self) -> int | None:
+        """The server's major version, once connect() has seen it."""
+        return None if self._version is None else self._version // 10000
+
     def conninfo(self, database: str) -> str:
         """The connection string for `database`, quoted, without the password; for `--dbname=` of a client program.
 

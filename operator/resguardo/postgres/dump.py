@@ -24,7 +24,7 @@ def dump(server: Server, database: str, snapshot_id: str, *, lock_timeout: timed
     """
     return Process.start(
         [
-            tool("pg_dump"),
+            tool("pg_dump", major=server.major),
             "--format=custom",
             "--compress=0",
             "--no-password",
@@ -44,7 +44,7 @@ def dump_globals(server: Server, database: str) -> Process:
     conninfo = server.conninfo(database)
     return Process.start(
         [
-            tool("pg_dumpall"),
+            tool("pg_dumpall", major=server.major),
             "--globals-only",
             "--no-role-passwords",
             "--no-password",
@@ -83,14 +83,14 @@ def _kind_of(words: str) -> type[PostgresError]:
     return DumpFailed
 
 
-def tool_versions() -> dict[str, str]:
-    """The version of each client program that a backup uses."""
-    return {name: _version(name) for name in ("pg_dump", "pg_dumpall")}
+def tool_versions(major: int | None = None) -> dict[str, str]:
+    """The version of each client program that a backup of a server of this major version uses; without: of the newest."""
+    return {name: _version(tool(name, major=major)) for name in ("pg_dump", "pg_dumpall")}
 
 
-def _version(name: str) -> str:
-    done = run([tool(name), "--version"], environment={}, deadline=time.monotonic() + VERSION_SECONDS)
+def _version(path: str) -> str:
+    done = run([path, "--version"], environment={}, deadline=time.monotonic() + VERSION_SECONDS)
     found = re.search(r"\(PostgreSQL\) (\S+)", done.stdout.decode(errors="replace"))
     if done.exit_status or not found:
-        raise DumpFailed(f"{tool(name)} --version does not say its version: {done.stderr_tail}")
+        raise DumpFailed(f"{path} --version does not say its version: {done.stderr_tail}")
     return found.group(1)

@@ -33,7 +33,7 @@ _SETTINGS = {
 
 
 #: Goes up with every change of what is described: fingerprints of two versions say nothing about each other.
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2
 
 
 def schema_fingerprint(connection: psycopg.Connection[Any]) -> str:

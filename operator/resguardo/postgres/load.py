@@ -67,8 +67,10 @@ def _load(
             if seconds_until(deadline) <= 0:
                 raise DeadlineExceeded("the end of the dump was not read within the time allowed")
     log.info("loaded the data", database=database)
-    if stages.afterwards:
-        _restore_entries(server, database, plan, stages.afterwards, deadline, f"--jobs={JOBS}", str(contents))
+    if stages.side_by_side:
+        _restore_entries(server, database, plan, stages.side_by_side, deadline, f"--jobs={JOBS}", str(contents))
+    if stages.last:
+        _restore_entries(server, database, plan, stages.last, deadline, str(contents))
     log.info("loaded", database=database)
 
 
@@ -92,7 +94,7 @@ def _restore_entries(
     input: Iterator[bytes] | None = None,  # noqa: A002 - as run() has it
 ) -> None:
     argv = [
-        tool("pg_restore"),
+        tool("pg_restore", major=plan.tool_major),
         "--format=custom",
         f"--dbname={server.conninfo(database)}",
         "--no-password",

@@ -100,20 +100,41 @@ def wanted_privileges(properties: DatabaseProperties, ownership: Ownership, *, o
     return [whole, *(AclItem("", item.privileges, owner) for item in items if not item.grantee)]
 
 
+def refused_settings(connection: psycopg.Connection[Any], properties: DatabaseProperties, role: str) -> Iterator[str]:
+    """The settings that `role`, the session's own, may not give to a database, or that the server does not know.
+
+    Whoever may give a setting to itself may give it to a database of its own (validate_option_array_item,
+    src/backend/utils/misc/guc.c): so that is tried, and rolled back.
+    """
+    for setting in properties.settings:
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute(sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(role), _assignment(setting)))
+        except psycopg.DatabaseError as error:
+            if connection.closed or isinstance(error, errors.QueryCanceled):
+                raise
+            yield _refusal(setting, error)
+
+
+def _assignment(setting: DatabaseSetting) -> sql.Composed:
+    return sql.SQL("SET {} TO {}").format(sql.Identifier(setting.name), setting_value(setting.name, setting.value))
+
+
+def _refusal(setting: DatabaseSetting, error: psycopg.Error) -> str:
+    whose = "" if setting.role is None else f" of role {setting.role}"
+    return f"setting {setting.name}{whose}: {_said(error)}"
+
+
 def _set_setting(connection: psycopg.Connection[Any], database: str, setting: DatabaseSetting) -> Iterator[str]:
-    assignment = sql.SQL("SET {} TO {}").format(
-        sql.Identifier(setting.name), setting_value(setting.name, setting.value)
-    )
     where = sql.SQL("DATABASE {}").format(sql.Identifier(database))
     if setting.role is not None:
         where = sql.SQL("ROLE {} IN {}").format(sql.Identifier(setting.role), where)
     try:
-        connection.execute(sql.SQL("ALTER {} {}").format(where, assignment))
+        connection.execute(sql.SQL("ALTER {} {}").format(where, _assignment(setting)))
     except psycopg.DatabaseError as error:
         if connection.closed or isinstance(error, errors.QueryCanceled):
             raise
-        whose = "" if setting.role is None else f" of role {setting.role}"
-        yield f"setting {setting.name}{whose}: {_said(error)}"
+        yield _refusal(setting, error)
 
 
 #: Settings whose value is a list of names, each quoted by itself (GUC_LIST_QUOTE; src/bin/pg_dump/dumputils.c,

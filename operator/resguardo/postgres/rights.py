@@ -125,12 +125,20 @@ def check_server(connection: psycopg.Connection[Any]) -> None:
     info = connection.info
     place = f"the server at {info.host}:{info.port}"
     server_major = info.server_version // 10000
-    tool_version = tool_versions()["pg_dump"]
+    tool_version = tool_versions(server_major)["pg_dump"]
     tool_major = int(re.split(r"\D", tool_version, maxsplit=1)[0])
     if server_major > tool_major:
         raise ServerVersionUnsupported(
             f"{place} is PostgreSQL {server_major} and pg_dump here is {tool_version}: an older pg_dump cannot read a newer "
             f"server. Use an image with PostgreSQL {server_major} (spec.jobs.image)"
+        )
+    if tool_major >= 17 > server_major:
+        log.warning(
+            "pg_dump is newer than the server, and its archive will not load into a server of this version again: "
+            "use the image of the server's version (spec.jobs.image)",
+            server=place,
+            server_major=server_major,
+            pg_dump=tool_version,
         )
     if server_major < OLDEST_SERVER_MAJOR:
         raise ServerVersionUnsupported(

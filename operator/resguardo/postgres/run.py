@@ -38,27 +38,37 @@ STDERR_TAIL_BYTES = 64 * 1024
 STDOUT_MAX_BYTES = 64 * 1024 * 1024
 #: How long a program may take to end after SIGTERM.
 TERMINATION_SECONDS = 5.0
-_DEBIAN_VERSIONS = Path("/usr/lib/postgresql")
+#: Where Debian's packages put the client programs of each major version, side by side: `15/bin/pg_dump`.
+_DEBIAN_VERSIONS = "/usr/lib/postgresql"
+#: Names another such folder, for client programs that were not installed.
+FOLDER_VARIABLE = "RESGUARDO_POSTGRESQL"
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@cache
-def tool(name: str) -> str:
-    """The path of a client program: the newest version that Debian's packages put side by side, else the one on PATH.
+def tool(name: str, *, major: int | None = None) -> str:
+    """The path of a client program of the major version that fits: `major`, or the next newer one, or else the newest.
 
-    Raises ToolMissing.
+    A newer pg_dump reads an older server, but what it writes, and what a newer pg_restore says, an older server may not
+    take: so no newer than is needed. Without `major`: the newest. Where Debian's packages put none side by side, the one
+    on PATH. Raises ToolMissing.
     """
-    versions = sorted(
-        (folder for folder in _DEBIAN_VERSIONS.glob("*/bin") if re.fullmatch(r"\d+", folder.parent.name)),
-        key=lambda folder: int(folder.parent.name),
-        reverse=True,
-    )
-    for folder in versions:
-        if os.access(folder / name, os.X_OK):
-            return str(folder / name)
+    installed = _installed(Path(os.environ.get(FOLDER_VARIABLE) or _DEBIAN_VERSIONS), name)
+    if installed:
+        fitting = [version for version in installed if major is not None and version >= major]
+        return installed[min(fitting, default=max(installed))]
     if found := shutil.which(name):
         return found
     raise ToolMissing(f"{name} is not installed: install PostgreSQL's client programs in the server's major version")
+
+
+@cache
+def _installed(folder: Path, name: str) -> dict[int, str]:
+    """By major version, the path of a client program."""
+    return {
+        int(programs.parent.name): str(programs / name)
+        for programs in folder.glob("*/bin")
+        if re.fullmatch(r"[0-9]+", programs.parent.name) and os.access(programs / name, os.X_OK)
+    }
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:

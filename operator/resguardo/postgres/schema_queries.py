@@ -46,11 +46,12 @@ _RELATIONS = f"""
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND {_RELATION}
 """
 
-#: attoptions is left out: it holds statistics options, and from 15.20 on a number of the server's own (pg_attver), which
-#: differs for each column that is made.
+#: Of attoptions, a server may keep a number of its own there (pg_attver), which differs for each column that is made.
 _COLUMNS = f"""
     SELECT n.nspname, c.relname, t.attname, pg_catalog.format_type(t.atttypid, t.atttypmod), t.attnotnull, t.attidentity,
            t.attgenerated, t.attstorage, {{compression}},
+           (SELECT pg_catalog.array_agg(o ORDER BY o) FROM pg_catalog.unnest(t.attoptions) o
+            WHERE o !~ '^pg_attver=') AS options,
            {_OPTIONS.format("t.attfdwoptions")} AS foreign_options,
            CASE WHEN t.attcollation <> y.typcollation THEN
                (SELECT pg_catalog.format('%I.%I', cn.nspname, co.collname) FROM pg_catalog.pg_collation co

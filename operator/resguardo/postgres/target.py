@@ -15,6 +15,7 @@ from resguardo.api.errors import PostgresError
 from resguardo.postgres.connection import Server
 from resguardo.postgres.maintenance import maintenance
 from resguardo.postgres.mark import MarkedDatabase, read_marks
+from resguardo.postgres.restored_properties import refused_settings
 from resguardo.postgres.run import run, tool
 from resguardo.rules.archive import Contents, major_of
 from resguardo.rules.restore_facts import AvailableExtension, ExistingDatabase, RoleFacts, TargetFacts
@@ -36,7 +37,7 @@ def read_target_facts(server: Server, database: str, *, contents: Contents, want
         )
         return TargetFacts(
             server_version_num=connection.info.server_version,
-            tool_major=_tool_major(),
+            tool_major=_tool_major(max(contents.tool_major, connection.info.server_version // 10000)),
             role=role,
             is_superuser=is_superuser,
             can_create_databases=can_create_databases,
@@ -45,6 +46,7 @@ def read_target_facts(server: Server, database: str, *, contents: Contents, want
             roles=_read_roles(connection),
             extensions=_read_extensions(connection),
             absent_label_providers=frozenset(_absent_label_providers(connection, contents, role)),
+            refused_settings=tuple(refused_settings(connection, wanted, role)),
             is_encoding_known=_one(connection, "SELECT pg_catalog.pg_char_to_encoding(%s) >= 0", wanted.encoding)[0],
             locale_refusal=_locale_refusal(connection, wanted),
             collation_version=_collation_version(connection, wanted),
@@ -90,8 +92,8 @@ def _one(connection: psycopg.Connection[Any], query: str, *parameters: object) -
     return tuple(row)
 
 
-def _tool_major() -> int:
-    path = tool("pg_restore")
+def _tool_major(wanted: int) -> int:
+    path = tool("pg_restore", major=wanted)
     said = run([path, "--version"], environment={}, deadline=time.monotonic() + VERSION_SECONDS).stdout.decode(
         errors="replace"
     )

@@ -62,6 +62,8 @@ class TargetFacts:
     extensions: Mapping[str, AvailableExtension] = field(default_factory=dict)
     #: Providers that the archive's security labels name and that are not loaded here.
     absent_label_providers: frozenset[str] = frozenset()
+    #: Settings of the original that this role may not give, one sentence each.
+    refused_settings: tuple[str, ...] = ()
     is_encoding_known: bool = True
     #: What the server says of the original's locale; None where it takes it.
     locale_refusal: str | None = None

@@ -44,6 +44,8 @@ class RestorePlan:
 
     database: str
     ownership: Ownership
+    #: The major version of pg_restore that loads it.
+    tool_major: int
     #: What is loaded, and when.
     stages: Stages
     #: How much of the dump's beginning its table of contents takes.
@@ -102,6 +104,7 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
     return RestorePlan(
         database=wishes.database,
         ownership=wishes.ownership,
+        tool_major=facts.tool_major,
         blockers=(
             *_server_blockers(wishes, contents, census, facts),
             *_extension_blockers(entries, facts),
@@ -120,7 +123,7 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
         ),
         stages=load_stages(contents.entries, left_out=left_out.dump_ids),
         contents_bytes=contents.size_bytes,
-        omitted=(*omitted, *roles.omitted),
+        omitted=(*omitted, *roles.omitted, *facts.refused_settings),
         notes=tuple(_notes(entries, census, facts)),
     )
 
@@ -161,9 +164,15 @@ def _server_blockers(wishes: Wishes, contents: Contents, census: Census, facts: 
             f"use an image with PostgreSQL {contents.tool_major} or later"
         )
     if facts.tool_major >= 17 > facts.server_major:
+        way = (
+            f"restore to PostgreSQL 17 or later, or write the backup as SQL (restore --to-sql), take out the line "
+            f"'SET transaction_timeout = 0;' and run it in psql, since pg_dump {contents.tool_major} wrote it"
+            if contents.tool_major > facts.server_major
+            else f"use an image with PostgreSQL {facts.server_major}"
+        )
         yield (
             f"pg_restore {facts.tool_major} sets transaction_timeout, which PostgreSQL {facts.server_major} does not know: "
-            f"use an image with PostgreSQL {max(facts.server_major, contents.tool_major)}"
+            f"{way}"
         )
     if wishes.database in ("template0", "template1"):
         yield f"{wishes.database} is the template of new databases and is never replaced: restore into another name"
