@@ -47,7 +47,8 @@ test-unit: venv ## Decisions and models: no servers, half a minute
 
 test-data: venv ## On a real PostgreSQL and a real S3 server, which they start themselves
 	@$(RIG)/machine.sh packages data
-	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && export RIG_VERSITYGW && set -x && $(PYTHON) -m pytest tests/data $(ARGS)
+	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && RIG_POSTGRES_17=$$($(RIG)/build.sh --path postgres-17) \
+	&& export RIG_VERSITYGW RIG_POSTGRES_17 && set -x && $(PYTHON) -m pytest tests/data $(ARGS)
 
 test-cluster: venv helm cluster ## On a real Kubernetes, with the operator installed
 	@source $(ENV) && set -x && $(PYTHON) -m pytest tests/cluster $(ARGS)

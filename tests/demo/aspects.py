@@ -30,7 +30,7 @@ DATABASE_ASPECTS = {
     "database": r"""
       SELECT property, value FROM pg_database AS d, LATERAL (VALUES
         ('owner', datdba::regrole::text), ('encoding', pg_encoding_to_char(encoding)), ('collation', datcollate),
-        ('character type', datctype), ('locale provider', datlocprovider::text), ('ICU locale', daticulocale),
+        ('character type', datctype), ('locale provider', datlocprovider::text), ('ICU locale', coalesce(to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale')),
         ('connection limit', datconnlimit::text), ('allows connections', datallowconn::text),
         ('is a template', datistemplate::text), ('comment', nullif(regexp_replace(shobj_description(d.oid, 'pg_database'), '(^|\n)Restored by Resguardo: request [^\n]*$', ''), '')))
         AS p (property, value)
@@ -74,7 +74,7 @@ SCHEMA_ASPECTS = {
         row_number() OVER (PARTITION BY c.oid ORDER BY attnum), format_type(atttypid, atttypmod),
         'collation ' || nullif(attcollation, 0)::regcollation, 'not null ' || attnotnull, 'identity ' || nullif(attidentity, '')::text,
         'generated ' || nullif(attgenerated, '')::text, pg_get_expr(adbin, adrelid), 'storage ' || attstorage::text,
-        'compression ' || nullif(attcompression, '')::text, 'statistics ' || attstattarget,
+        'compression ' || nullif(attcompression, '')::text, 'statistics ' || nullif(attstattarget, -1),
         -- pg_attver is a stamp of the server's own, new for each table.
         array_to_string(ARRAY(SELECT o FROM unnest(attoptions) AS o WHERE o !~ '^pg_attver=' ORDER BY 1), ' '),
         'local ' || attislocal)
@@ -113,10 +113,11 @@ SCHEMA_ASPECTS = {
       FROM pg_type AS t WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = typrelid AND relkind <> 'c')
         AND NOT EXISTS (SELECT FROM pg_type AS e WHERE e.typarray = t.oid) AND {_TYPES}""",
     "collation": f"""
-      SELECT o.oid::regcollation::text, concat_ws(', ', collprovider, collisdeterministic, collcollate, collctype, colliculocale)
+      SELECT o.oid::regcollation::text, concat_ws(', ', collprovider, collisdeterministic, collcollate, collctype,
+        coalesce(to_jsonb(o) ->> 'colliculocale', to_jsonb(o) ->> 'colllocale'), to_jsonb(o) ->> 'collicurules')
       FROM pg_collation AS o WHERE {_ours("pg_collation", "o.oid", "o.collnamespace")}""",
     "statistics object": f"""
-      SELECT format('%s.%I', stxnamespace::regnamespace, stxname), pg_get_statisticsobjdef(s.oid) || ', target ' || stxstattarget
+      SELECT format('%s.%I', stxnamespace::regnamespace, stxname), pg_get_statisticsobjdef(s.oid) || concat(', target ' || nullif(stxstattarget, -1))
       FROM pg_statistic_ext AS s WHERE {_ours("pg_statistic_ext", "s.oid", "s.stxnamespace")}""",
     "publication": """
       SELECT pubname, concat_ws(', ', puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot) FROM pg_publication""",

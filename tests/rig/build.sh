@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what the rig runs, once on a machine: into the cache, under a key of versions and sources, so that another
-# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw helm postgres-image
+# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw helm postgres-image postgres-17
 # With --path it prints where each is, building what is missing; with --where it prints that and builds nothing.
 set -euo pipefail
 # shellcheck source=tests/rig/lib.sh
@@ -9,6 +9,7 @@ set -euo pipefail
 KUBERNETES=1.34.4
 VERSITYGW=1.8.0
 HELM=4.3.1
+POSTGRES_RELEASE=trixie  # the Debian whose PostgreSQL is newer than the machine's: 17. Its newest minor version is taken
 
 # The folder in the cache, named by everything that decides what is in it.
 folder_of() {
@@ -19,12 +20,13 @@ folder_of() {
     versitygw) key=$(key_of "$VERSITYGW") ;;
     helm) key=$(key_of "$HELM") ;;
     postgres-image) key=$(key_of 1 -- tests/rig/postgres-image.sh) ;;
-    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw helm postgres-image" ;;
+    postgres-17) key=$(key_of "$POSTGRES_RELEASE" -- tests/rig/postgres-tree.sh) ;;
+    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw helm postgres-image postgres-17" ;;
   esac
   echo "$CACHE/$1-$key"
 }
 
-file_of() { [ "$1" = postgres-image ] && echo rootfs.tar || echo "$1"; }
+file_of() { case $1 in postgres-image) echo rootfs.tar ;; postgres-17) echo tree ;; *) echo "$1" ;; esac; }
 
 with_go() {
   local go; go=$("$RIG_DIR/machine.sh" go)
@@ -42,6 +44,7 @@ make_pause() { with_go go build -trimpath -ldflags '-s -w' -o "$1" "$RIG_DIR/pau
 make_versitygw() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags "-s -w -X main.Version=v$VERSITYGW" "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW"; }
 make_helm() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags '-s -w' "helm.sh/helm/v4/cmd/helm@v$HELM"; }
 make_postgres-image() { "$RIG_DIR/machine.sh" packages cluster && "$RIG_DIR/postgres-image.sh" "$1"; }
+make_postgres-17() { "$RIG_DIR/postgres-tree.sh" 17 "$POSTGRES_RELEASE" "$1"; }
 
 described() {
   case $1 in
@@ -50,6 +53,7 @@ described() {
     versitygw) echo "the S3 server versitygw $VERSITYGW, about 2 minutes" ;;
     helm) echo "helm $HELM, about 2 minutes" ;;
     postgres-image) echo "a stand-in for PostgreSQL's official image (debootstrap), about 2 minutes" ;;
+    postgres-17) echo "PostgreSQL 17 from the packages of Debian $POSTGRES_RELEASE (unpacked, not installed), about half a minute" ;;
   esac
 }
 
