@@ -12,6 +12,7 @@ RIG := tests/rig
 PYTHON := .venv/bin/python
 # Arguments for pytest:  make test-unit ARGS='-k retention -x'
 ARGS ?=
+DATA_TESTS ?= tests/data
 
 ifeq ($(CLUSTER),rig)
 ENV := .rig/env
@@ -21,10 +22,12 @@ else
 $(error CLUSTER is rig or current, not '$(CLUSTER)')
 endif
 
-.PHONY: help demo test cluster down check test-unit test-data test-cluster test-faults bench bench-operator image crds lock venv
+export RIG_POSTGRES_MAJOR
+
+.PHONY: help demo test cluster down check test-unit test-data test-data-17 test-cluster test-faults bench bench-operator image crds lock venv
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\n  CLUSTER=current   with demo and test-cluster: the current kubectl context, in place of a cluster made here\n  ARGS=...          with test-unit, test-data, test-cluster: arguments for pytest\n'
 
 ##@ See it work
@@ -32,8 +35,8 @@ demo: venv cluster ## Back up, lose and restore a portal's database on a real cl
 	@source $(ENV) && $(PYTHON) -m tests.demo
 
 ##@ Test
-test: ## Everything: check, test-unit, test-data, test-cluster, test-faults
-	@$(RIG)/test.sh check test-unit test-data test-cluster test-faults-cluster
+test: ## Everything: check, test-unit, test-data, test-data-17, test-cluster, test-faults
+	@$(RIG)/test.sh check test-unit test-data test-data-17 test-cluster test-faults-cluster
 
 check: venv ## Lint, format, types, layers, generated files
 	.venv/bin/ruff check
@@ -48,7 +51,11 @@ test-unit: venv ## Decisions and models: no servers, half a minute
 test-data: venv ## On a real PostgreSQL and a real S3 server, which they start themselves
 	@$(RIG)/machine.sh packages data
 	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && RIG_POSTGRES_17=$$($(RIG)/build.sh --path postgres-17) \
-	&& export RIG_VERSITYGW RIG_POSTGRES_17 && set -x && $(PYTHON) -m pytest tests/data $(ARGS)
+	&& export RIG_VERSITYGW RIG_POSTGRES_17 && set -x && $(PYTHON) -m pytest $(DATA_TESTS) $(ARGS)
+
+ON_17 := test_census test_fingerprint test_rights test_snapshot
+test-data-17: venv ## What of it asks the catalogs, on PostgreSQL 17
+	@$(MAKE) --no-print-directory test-data ARGS="$(ARGS)" DATA_TESTS="$(ON_17:%=tests/data/%.py)" RIG_POSTGRES_MAJOR=17
 
 test-cluster: venv helm cluster ## On a real Kubernetes, with the operator installed
 	@source $(ENV) && set -x && $(PYTHON) -m pytest tests/cluster $(ARGS)
