@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from resguardo.api.errors import DumpFailed, LockTimeout, PermissionDenied, PostgresError
 from resguardo.postgres.connection import Server
-from resguardo.postgres.run import Process, run, tool
+from resguardo.postgres.run import Process, run, tool, words_to_tell
 
 #: The end of a program's stderr that goes into a message.
 WORDS_SHOWN = 1500
@@ -65,7 +65,7 @@ def finish(process: Process, deadline: datetime | float) -> None:
     status = process.wait(deadline)
     if status == 0:
         return
-    words = process.stderr_tail.strip()[-WORDS_SHOWN:] or "it said nothing"
+    words = words_to_tell(process, WORDS_SHOWN)
     if status < 0:
         name = signal.Signals(-status).name
         hint = "; SIGKILL often comes from a memory limit: see spec.jobs.resources" if name == "SIGKILL" else ""

@@ -27,7 +27,7 @@ from psycopg import sql
 from resguardo.api.errors import DeadlineExceeded, RestoreFailed
 from resguardo.postgres.connection import Server
 from resguardo.postgres.maintenance import bounded
-from resguardo.postgres.run import PIPE, Process, run, seconds_until, tool
+from resguardo.postgres.run import PIPE, Process, run, seconds_until, tool, words_to_tell
 from resguardo.rules.restore_plan import RestorePlan
 
 log = structlog.get_logger()
@@ -106,10 +106,9 @@ def _restore_entries(
         argv += ["--no-owner", "--no-acl"]
     finished = run([*argv, *source], environment=server.tool_environment, deadline=deadline, input=input)
     if finished.exit_status != 0:
-        last_words = " ".join(finished.stderr_tail.strip()[-LAST_WORDS:].split()) or "nothing"
         raise RestoreFailed(
             f"pg_restore ended with exit status {finished.exit_status} while loading {plan.database}; "
-            f"what was there before is untouched. It said: {last_words}"
+            f"what was there before is untouched. It said: {words_to_tell(finished, LAST_WORDS)}"
         )
 
 
@@ -230,9 +229,7 @@ def to_sql(
     if seconds_until(deadline) <= 0:
         raise process.late()
     if status != 0:
-        raise RestoreFailed(
-            f"pg_restore ended with exit status {status}: {' '.join(process.stderr_tail[-LAST_WORDS:].split())}"
-        )
+        raise RestoreFailed(f"pg_restore ended with exit status {status}: {words_to_tell(process, LAST_WORDS)}")
 
 
 class _Feeder:

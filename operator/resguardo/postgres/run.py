@@ -26,6 +26,7 @@ from typing import IO, Final, Self, cast
 import structlog
 
 from resguardo.api.errors import DeadlineExceeded, PostgresError, ToolMissing
+from resguardo.postgres.last_words import last_words
 
 log = structlog.get_logger()
 
@@ -182,14 +183,17 @@ class Process:
             raise self.late() from None
         # A grandchild may have inherited stderr and keep it open: what matters has been said by then.
         self._reader.join(timeout=TERMINATION_SECONDS)
-        self._log.debug("ended", exit_status=status)
+        if status == 0:
+            self._log.debug("ended", exit_status=status)
+        else:
+            # All of it, since the Report gets only what quotes no data.
+            self._log.warning("ended", exit_status=status, stderr=self.stderr_tail)
         return status
 
     def late(self) -> DeadlineExceeded:
         """The error of a program that was ended because its time was over."""
-        last_words = self.stderr_tail.strip()[-1000:] or "(none)"
         return DeadlineExceeded(
-            f"{self.name} was not done within the time allowed and was ended. Its last words: {last_words}"
+            f"{self.name} was not done within the time allowed and was ended. Its last words: {words_to_tell(self, 1000)}"
         )
 
     def kill(self) -> None:
@@ -234,6 +238,12 @@ class Process:
                     self._tail += line
                     del self._tail[:-STDERR_TAIL_BYTES]
                 self._log.debug("stderr", line=line.decode(errors="replace").rstrip())
+
+
+def words_to_tell(ended: Process | Finished, max_characters: int) -> str:
+    """The end of what a program said on stderr, as far as it may leave the pod; the whole of it is in the log."""
+    tail = ended.stderr_tail
+    return last_words(tail, max_characters, is_whole=len(tail.encode()) < STDERR_TAIL_BYTES)
 
 
 @dataclass(frozen=True)
