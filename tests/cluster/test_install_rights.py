@@ -96,6 +96,37 @@ def test_both_ways_to_install_run_the_same_pod(cluster: Cluster) -> None:
     assert pod(_kustomized(cluster, "base")) == pod(_templated(cluster))
 
 
+def _admission(bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [body for body in bodies if body["apiVersion"] == "admissionregistration.k8s.io/v1"]
+
+
+def test_both_ways_to_install_bring_the_same_admission_policies(cluster: Cluster) -> None:
+    def told(bodies: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
+        for body in bodies:
+            # Two releases in one namespace have one selector each.
+            selector = body["spec"].get("paramRef", {}).get("selector", {}).get("matchLabels", {})
+            selector.pop("app.kubernetes.io/instance", None)
+        return {(body["kind"], body["metadata"]["name"]): body["spec"] for body in bodies}
+
+    first, second = (told(_admission(bodies)) for bodies in (_kustomized(cluster, "base"), _templated(cluster)))
+    assert len(first) == 6
+    assert first == second
+
+
+def test_the_admission_policies_of_another_release_hold_its_own_account(cluster: Cluster) -> None:
+    text = cluster.run("helm", "template", "second", str(ROOT / "charts/resguardo"), "-n", "elsewhere")
+    bodies = _admission([body for body in yaml.safe_load_all(text) if body])
+    assert len(bodies) == 6
+    for body in bodies:
+        assert body["metadata"]["name"].startswith("resguardo-operator-second-")
+        if body["kind"] == "ValidatingAdmissionPolicy":
+            (condition,) = body["spec"]["matchConditions"]
+            assert "'system:serviceaccount:elsewhere:resguardo-operator-second'" in condition["expression"]
+        else:
+            assert body["spec"]["policyName"] == body["metadata"]["name"]
+            assert body["spec"].get("paramRef", {}).get("namespace", "elsewhere") == "elsewhere"
+
+
 @pytest.mark.parametrize(
     ("values", "served", "bound"),
     [
@@ -114,9 +145,7 @@ def test_the_operator_is_bound_exactly_where_it_serves(
     bodies = _templated(cluster, *values)
     container = _only(bodies, "Deployment", "resguardo-operator")["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == ["operator", *served]
-    bindings = [
-        body for body in bodies if body["kind"].endswith("Binding") and body["roleRef"]["name"] == "resguardo-operator"
-    ]
+    bindings = [body for body in bodies if "roleRef" in body and body["roleRef"]["name"] == "resguardo-operator"]
     assert {(body["kind"], body["metadata"].get("namespace")) for body in bindings} == bound
 
 
