@@ -40,7 +40,8 @@ def load_stages(entries: Iterable[Entry], *, left_out: Collection[int]) -> Stage
     """
     from_stream: list[int] = []
     side_by_side: list[int] = []
-    last: list[int] = []
+    #: A dictionary, since it is asked for each entry, and a dump may have a hundred thousand.
+    last: dict[int, None] = {}
     are_data_over = False
     for entry in entries:
         are_data_over = are_data_over or entry.section is Section.POST_DATA
@@ -48,8 +49,8 @@ def load_stages(entries: Iterable[Entry], *, left_out: Collection[int]) -> Stage
             continue
         if not are_data_over and entry.description not in _PRIVILEGES:
             from_stream.append(entry.dump_id)
-        elif entry.description in _SIDE_BY_SIDE and set(last).isdisjoint(entry.dependencies):
+        elif entry.description in _SIDE_BY_SIDE and last.keys().isdisjoint(entry.dependencies):
             side_by_side.append(entry.dump_id)
         else:
-            last.append(entry.dump_id)
+            last[entry.dump_id] = None
     return Stages(tuple(from_stream), tuple(side_by_side), tuple(last))
