@@ -14,34 +14,42 @@ from resguardo.postgres.connection import Server
 from resguardo.postgres.dump import dump, finish
 from resguardo.postgres.rights import check_server
 from resguardo.postgres.snapshot import open_snapshot
-from tests.fixtures.postgres import PostgresServer, start_standby
+from tests.fixtures.postgres import PostgresServer, start_postgres, start_standby
 
 
 @pytest.fixture
-def standby(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    server = start_standby(postgres_server)
+def primary() -> Iterator[PostgresServer]:
+    """One of its own: a standby copies every file, and the shared server has tables of a terabyte of holes."""
+    server = start_postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def standby(primary: PostgresServer) -> Iterator[PostgresServer]:
+    server = start_standby(primary)
     yield server
     server.stop()
 
 
 def test_locks_snapshot_census_and_dump_work_on_a_standby(
-    postgres_server: PostgresServer, standby: PostgresServer, tmp_path: Path
+    primary: PostgresServer, standby: PostgresServer, tmp_path: Path
 ) -> None:
-    database = postgres_server.fresh_database(
+    database = primary.fresh_database(
         "db",
         "CREATE TABLE t AS SELECT generate_series(1, 1000) AS i",
         "CREATE UNLOGGED TABLE unlogged AS SELECT 1 AS i",
         "CREATE TABLE z AS SELECT 'the last one'::text AS s",
     )
-    wait_for_replay(postgres_server, standby)
+    wait_for_replay(primary, standby)
     deadline, minute = datetime.now(UTC) + timedelta(minutes=1), timedelta(minutes=1)
     with Server(standby.login, tmp_path) as server:
         with server.connect(database) as connection:
             check_server(connection)
         with open_snapshot(server, database, lock_timeout=minute, deadline=deadline) as snapshot:
             assert snapshot.is_standby
-            postgres_server.execute("INSERT INTO t VALUES (0)", database=database)
-            wait_for_replay(postgres_server, standby)
+            primary.execute("INSERT INTO t VALUES (0)", database=database)
+            wait_for_replay(primary, standby)
             census = take_census(server, database, snapshot, budget=minute, deadline=deadline)
             with dump(server, database, snapshot.id, lock_timeout=minute) as process:
                 archive = process.stdout.read()
