@@ -23,6 +23,8 @@ from tests.fixtures.specs import POLICY, REQUEST
 
 SETTINGS = Settings(image="registry.example/resguardo:1", cluster_id="cluster-1", version="0.1.0")
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+#: The first time of POLICY's schedule after START: 02:00 in São Paulo.
+NIGHT = datetime(2026, 11, 24, 5, 0, tzinfo=UTC)
 POLICY_KEY = Key("BackupPolicy", "default", "portal-prod")
 REQUEST_KEY = Key("RestoreRequest", "default", "dr-2026-11-23")
 
@@ -197,6 +199,19 @@ class SmallCluster:
                 "lastTimestamp": print_time(self.now),
             }
         )
+
+    def tell_to_end(self, job_name: str, reason: str = "DeadlineExceeded") -> None:
+        """The Job controller gives a Job up. It waits for the pod's end before it says Failed: on a lost node, for ever."""
+        job = self._objects["Job", job_name]
+        target = {
+            "type": "FailureTarget",
+            "status": "True",
+            "reason": reason,
+            "message": "of the Job",
+            "lastTransitionTime": print_time(self.now),
+        }
+        job.setdefault("status", {})["conditions"] = [target]
+        self._touch(job)
 
     def finish(
         self,
