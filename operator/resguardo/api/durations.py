@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import calendar
 import re
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 #: Hours, minutes and seconds, as `kubectl` and Go print them: 6h, 90m, 1h30m.
 DURATION_PATTERN = r"^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$"
-#: Days, weeks, months or years: 30d, 12w, 3mo, 1y.
-PERIOD_PATTERN = r"^[1-9][0-9]{0,3}(d|w|mo|y)$"
+#: Hours, days, weeks, months or years: 36h, 30d, 12w, 3mo, 1y.
+SPAN_PATTERN = r"^([1-9][0-9]{0,3})(h|d|w|mo|y)$"
 
 _DURATION = re.compile(DURATION_PATTERN)
+_SPAN = re.compile(SPAN_PATTERN)
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def parse_duration(text: str) -> timedelta:
@@ -35,3 +39,48 @@ def print_duration(length: timedelta) -> str:
     seconds = int(length.total_seconds())
     units = ((seconds // 3600, "h"), (seconds % 3600 // 60, "m"), (seconds % 60, "s"))
     return "".join(f"{count}{unit}" for count, unit in units if count) or "0s"
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long something is kept: hours, days and weeks of a fixed length, months and years of the calendar."""
+
+    count: int
+    unit: str
+
+    def before(self, moment: datetime) -> datetime:
+        """The instant that long before an aware one, in UTC; a month that is too short gives its last day.
+
+        The calendar is UTC's, so that a later moment never gives an earlier result, whatever the clocks of a zone do.
+        What lies before the first year is that year's beginning.
+
+        >>> print(parse_span("1mo").before(datetime(2026, 3, 31, 5, tzinfo=UTC)))
+        2026-02-28 05:00:00+00:00
+        """
+        end = moment.astimezone(UTC)
+        try:
+            if self.unit in _UNITS:
+                return end - self.count * _UNITS[self.unit]
+            months = end.year * 12 + end.month - 1 - self.count * (12 if self.unit == "y" else 1)
+            year, month = divmod(months, 12)
+            day = min(end.day, calendar.monthrange(year, month + 1)[1])
+            return end.replace(year=year, month=month + 1, day=day)
+        except (OverflowError, ValueError, calendar.IllegalMonthError):
+            return datetime.min.replace(tzinfo=UTC)
+
+    def __str__(self) -> str:
+        return f"{self.count}{self.unit}"
+
+
+def parse_span(text: str) -> Span:
+    """How long that is; ValueError when it is no such length.
+
+    >>> parse_span("3mo")
+    Span(count=3, unit='mo')
+    """
+    match = _SPAN.match(text)
+    if match is None or text.endswith("\n"):
+        raise ValueError(
+            f"{text!r} is not a length such as 36h, 30d, 8w, 3mo or 1y: a number from 1 to 9999, and h, d, w, mo or y"
+        )
+    return Span(int(match[1]), match[2])

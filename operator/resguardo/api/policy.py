@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from resguardo.api.backup_id import BACKUP_ID_PATTERN
 from resguardo.api.base import Exchanged, Instant, Written, canonical_hash
 from resguardo.api.conditions import Condition
 from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
-from resguardo.api.durations import PERIOD_PATTERN
-from resguardo.api.fields import Timeout, Union
+from resguardo.api.durations import SPAN_PATTERN
+from resguardo.api.fields import Timeout, Union, cel, validations
 from resguardo.api.metadata import Metadata, named_within
 from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_OVER_ANNOTATION
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.s3 import Store
 from resguardo.api.schedule import Schedule, TimeZone
 
-Period = Annotated[str, Field(min_length=2, max_length=6, pattern=PERIOD_PATTERN)]
+KeepFor = Annotated[str, Field(min_length=2, max_length=6, pattern=SPAN_PATTERN)]
 
 
 class PgDump(Written):
@@ -40,16 +40,47 @@ class Source(Union):
     postgres: PostgresSource | None = Field(None, description="A PostgreSQL server.")
 
 
-class Retention(Written):
-    """How long backups are kept, by tier; at least one. Accepted but not enforced yet: nothing is removed."""
+_A_TIER = cel(
+    "has(self.hourly) || has(self.daily) || has(self.weekly) || has(self.monthly) || has(self.yearly)",
+    "name at least one of hourly, daily, weekly, monthly, yearly: without a tier nothing would be kept",
+)
 
-    daily: Period | None = Field(None, description="How long the first good backup of each day is kept, such as 30d.")
-    weekly: Period | None = Field(
+
+class Retention(Written):
+    """How long backups are kept. The first good scheduled one of an hour, day, week, month or year stands for it.
+
+    A tier that is not named keeps nothing. At least one tier is named: a policy that keeps nothing is a mistake.
+    """
+
+    model_config = ConfigDict(json_schema_extra=validations(_A_TIER))
+
+    hourly: KeepFor | None = Field(
+        None, description="How long the first good backup of each hour is kept, such as 36h."
+    )
+    daily: KeepFor | None = Field(None, description="How long the first good backup of each day is kept, such as 30d.")
+    weekly: KeepFor | None = Field(
         None, description="How long the first good backup of each ISO week is kept, such as 3mo."
     )
-    monthly: Period | None = Field(
+    monthly: KeepFor | None = Field(
         None, description="How long the first good backup of each month is kept, such as 1y."
     )
+    yearly: KeepFor | None = Field(
+        None, description="How long the first good backup of each year is kept, such as 10y."
+    )
+    minimum: Annotated[int, Field(ge=1, le=1000)] = Field(
+        3, description="How many good backups, the newest, always stay."
+    )
+    max_age: KeepFor | None = Field(
+        None,
+        description="Nothing older is kept, for data-protection law: only a lock or a pin is stronger, and the last good "
+        "backup stays.",
+    )
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if not any((self.hourly, self.daily, self.weekly, self.monthly, self.yearly)):
+            raise ValueError(_A_TIER["message"])
+        return self
 
 
 class BackupPolicySpec(Written):
@@ -63,7 +94,7 @@ class BackupPolicySpec(Written):
     timeout: Timeout = Field("6h", description="How long one backup may take, such as 6h or 90m; between 10s and 168h.")
     source: Source = Field(description="What is backed up. Exactly one member.")
     store: Store = Field(description="Where backups are kept. Exactly one member.")
-    retention: Retention | None = Field(None, description="How long backups are kept, by tier; not enforced yet.")
+    retention: Retention | None = Field(None, description="How long backups are kept; without it nothing is removed.")
     jobs: JobsTemplate = Field(JobsTemplate(), description="What the pods that do the work are given.")
 
 
