@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
-from resguardo.api.errors import DeadlineExceeded, DumpFailed, PermissionDenied
+from resguardo.api.errors import DatabaseUnreachable, DeadlineExceeded, DumpFailed, PermissionDenied
 from resguardo.postgres.connection import Server
-from resguardo.postgres.dump import dump, dump_globals, finish
-from resguardo.postgres.run import run, tool
+from resguardo.postgres.dump import dump, dump_globals, finish, output
+from resguardo.postgres.run import Process, run, tool
 from resguardo.postgres.snapshot import open_snapshot
 from tests.fixtures.postgres import PostgresServer
 
@@ -210,3 +216,68 @@ class TestGlobals:
             postgres_server.execute(
                 "GRANT CONNECT ON DATABASE postgres TO PUBLIC", "GRANT CONNECT ON DATABASE template1 TO PUBLIC"
             )
+
+
+@dataclass
+class Crowded:
+    """A role that may have so many sessions and no more, all but the last of which a backup holds already."""
+
+    server: Server
+    database: str
+    start: Callable[[], Process]
+    _take_last: Callable[[], psycopg.Connection[Any]]
+    starts: int = 0
+
+    def refused(self) -> Process:
+        """A program that found the last session taken, and has ended; the session is free again then."""
+        self.starts += 1
+        with closing(self._take_last()):
+            process = self.start()
+            process.wait(in_a_minute())
+        return process
+
+    def refused_once(self) -> Process:
+        if self.starts == 0:
+            return self.refused()
+        self.starts += 1
+        return self.start()
+
+    def output(self, start: Callable[[], Process]) -> bytes:
+        return b"".join(output(start, self.server, self.database, in_a_minute()))
+
+
+@pytest.mark.fault
+class TestNoConnection:
+    """The program is refused though we were let in a moment before."""
+
+    @pytest.fixture(params=["pg_dump", "pg_dumpall"])
+    def program(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def crowded(self, postgres_server: PostgresServer, tmp_path: Path, program: str) -> Iterator[Crowded]:
+        role = postgres_server.make_role(attributes=f"LOGIN CONNECTION LIMIT {2 if program == 'pg_dump' else 1}")
+        database, login = postgres_server.fresh_database(), postgres_server.login_as(role)
+        with ExitStack() as stack:
+            server = stack.enter_context(Server(login, tmp_path, patience=SECOND))
+            start = partial(dump_globals, server, database)
+            if program == "pg_dump":
+                snapshot = open_snapshot(server, database, lock_timeout=SECOND, deadline=in_a_minute())
+                start = partial(dump, server, database, stack.enter_context(snapshot).id, lock_timeout=SECOND)
+            yield Crowded(server, database, start, partial(postgres_server.connect, database, login))
+
+    def test_no_connection_for_a_moment_is_ridden_out(self, crowded: Crowded, program: str) -> None:
+        begins = {"pg_dump": b"PGDMP", "pg_dumpall": b"--\n-- PostgreSQL database cluster dump"}
+        assert crowded.output(crowded.refused_once).startswith(begins[program])
+        assert crowded.starts == 2
+
+    def test_no_connection_for_long_is_told_with_its_cause(self, crowded: Crowded) -> None:
+        with closing(crowded._take_last()), pytest.raises(DatabaseUnreachable, match="CONNECTION LIMIT"):
+            crowded.output(crowded.start)
+
+    def test_no_connection_that_only_the_program_meets_is_told_in_its_words(
+        self, crowded: Crowded, program: str
+    ) -> None:
+        with pytest.raises(DumpFailed, match=rf"{program} failed with exit status 1: .*connect"):
+            crowded.output(crowded.refused)
+        assert crowded.starts >= 2

@@ -6,10 +6,11 @@ import random
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Generator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -27,9 +28,8 @@ from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
 from resguardo.jobs.task import Context, Findings
 from resguardo.postgres.census import census_beside
 from resguardo.postgres.connection import Server
-from resguardo.postgres.dump import dump, dump_globals, finish, tool_versions
+from resguardo.postgres.dump import dump, dump_globals, output, tool_versions
 from resguardo.postgres.rights import check_server, missing_rights
-from resguardo.postgres.run import Process
 from resguardo.postgres.snapshot import open_snapshot
 from resguardo.rules.census_budget import census_budget, lock_patience, lock_timeout
 from resguardo.store.catalogue import (
@@ -49,7 +49,6 @@ from resguardo.store.seal import seal
 
 log = structlog.get_logger()
 
-READ_BYTES = 1024 * 1024
 #: Between an attempt that could not lock the tables and the next.
 PAUSE_SECONDS = 2.0
 PAUSE_MAX_SECONDS = 60.0
@@ -149,7 +148,11 @@ class _Making:
                 check_server(connection)
                 require_rights(missing_rights(connection), role=login.username, database=database)
             dumped, census = self._dump_patiently(server, database, timeout)
-            globals_ = self._seal(dump_globals(server, database), globals_key(), ObjectRole.GLOBALS)
+            globals_ = self._seal(
+                output(partial(dump_globals, server, database), server, database, self.context.deadline.at),
+                globals_key(),
+                ObjectRole.GLOBALS,
+            )
             sealed_census = seal(
                 self.store, self.backup_id, census_key(), ObjectRole.CENSUS, iter([census.to_json().encode()])
             )
@@ -183,19 +186,14 @@ class _Making:
             census_beside(server, database, snapshot, budget=census_budget(timeout), deadline=deadline) as counting,
         ):
             self.context.progress.step(f"dumping {database} beside its census")
-            dumping = dump(server, database, snapshot.id, lock_timeout=longest_wait)
-            return self._seal(dumping, dump_key(), ObjectRole.DUMP), counting.result()
+            start = partial(dump, server, database, snapshot.id, lock_timeout=longest_wait)
+            dumped = self._seal(output(start, server, database, deadline), dump_key(), ObjectRole.DUMP)
+            return dumped, counting.result()
 
-    def _seal(self, process: Process, key: str, role: ObjectRole) -> ObjectEntry:
-        with process:
-            chunks = self.context.progress.count(role.value.lower(), self._output(process))
-            return seal(self.store, self.backup_id, key, role, chunks)
-
-    def _output(self, process: Process) -> Iterator[bytes]:
-        """The process's output; a process that failed is an error here, before the upload could be completed."""
-        while chunk := process.stdout.read(READ_BYTES):
-            yield chunk
-        finish(process, deadline=self.context.deadline.at)
+    def _seal(self, dump: Generator[bytes, None, None], key: str, role: ObjectRole) -> ObjectEntry:
+        """A dump that failed is an error before its upload could be completed; an upload that failed ends the dump."""
+        with closing(dump):
+            return seal(self.store, self.backup_id, key, role, self.context.progress.count(role.value.lower(), dump))
 
 
 def _manifest(

@@ -89,7 +89,7 @@ class Server:
     def __init__(self, login: Login, scratch: Path, *, patience: timedelta = PATIENCE) -> None:
         self.login = login
         self._scratch = scratch
-        self._patience = patience
+        self.patience = patience
         self._folder: Path | None = None
         self._version: int | None = None
 
@@ -208,9 +208,14 @@ class Server:
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, psycopg.OperationalError) and is_transient(error, place)
             ),
-            stop=tenacity.stop_after_delay(self._patience.total_seconds()),
+            stop=tenacity.stop_after_delay(self.patience.total_seconds()),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=4),
-            before_sleep=lambda state: log.info("no connection yet", place=str(place), attempt=state.attempt_number),
+            before_sleep=lambda state: log.info(
+                "no connection yet",
+                place=str(place),
+                attempt=state.attempt_number,
+                problem=state.outcome and str(state.outcome.exception()),
+            ),
             reraise=True,
         )
         try:

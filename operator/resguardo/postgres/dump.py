@@ -5,12 +5,25 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
+
+import structlog
 
 from resguardo.api.errors import DumpFailed, LockTimeout, PermissionDenied, PostgresError
 from resguardo.postgres.connection import Server
 from resguardo.postgres.run import Process, run, tool, words_to_tell
 
+log = structlog.get_logger()
+
+READ_BYTES = 1024 * 1024
+#: Between a program that got no connection and the next.
+PAUSE_SECONDS = 1.0
+#: What a program says that got none; pg_dumpall does not say why (pg_dumpall.c, main: its --database may fail in silence).
+_NO_CONNECTION = re.compile(
+    r"^pg_dump(all)?: error: (connection to server|could not translate host name|could not connect to database)",
+    re.MULTILINE,
+)
 #: The end of a program's stderr that goes into a message.
 WORDS_SHOWN = 1500
 VERSION_SECONDS = 10.0
@@ -55,6 +68,30 @@ def dump_globals(server: Server, database: str) -> Process:
         ],
         environment=server.tool_environment,
     )
+
+
+def output(
+    start: Callable[[], Process], server: Server, database: str, deadline: datetime | float
+) -> Generator[bytes, None, None]:
+    """What a dump writes, to its end, and then an error unless it ended well. Closing the iterator ends the dump.
+
+    A program that got no connection has written nothing, and may not say why. So a connection of our own is made, which
+    waits for one that a moment later may be had, and says why where it may not; then `start` is asked for another program.
+
+    Raises what finish() and Server.connect() raise.
+    """
+    give_up = time.monotonic() + server.patience.total_seconds()
+    while True:
+        with start() as process:
+            while chunk := process.stdout.read(READ_BYTES):
+                yield chunk
+            process.wait(deadline)
+            if not _NO_CONNECTION.search(process.stderr_tail) or time.monotonic() >= give_up:
+                finish(process, deadline)
+                return
+        log.warning("beginning again, since it got no connection", program=process.name, said=process.stderr_tail)
+        server.connect(database).close()
+        time.sleep(PAUSE_SECONDS)
 
 
 def finish(process: Process, deadline: datetime | float) -> None:
