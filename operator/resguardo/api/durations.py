@@ -14,6 +14,7 @@ SPAN_PATTERN = r"^([1-9][0-9]{0,3})(h|d|w|mo|y)$"
 
 _DURATION = re.compile(DURATION_PATTERN)
 _SPAN = re.compile(SPAN_PATTERN)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -52,21 +53,29 @@ class Span:
         """The instant that long before an aware one, in UTC; a month that is too short gives its last day.
 
         The calendar is UTC's, so that a later moment never gives an earlier result, whatever the clocks of a zone do.
-        What lies before the first year is that year's beginning.
+        What lies beyond the years that a datetime knows is the first or last of them.
 
         >>> print(parse_span("1mo").before(datetime(2026, 3, 31, 5, tzinfo=UTC)))
         2026-02-28 05:00:00+00:00
         """
-        end = moment.astimezone(UTC)
+        return self._away(moment, -1)
+
+    def after(self, moment: datetime) -> datetime:
+        """The instant that long after an aware one, by the same rules."""
+        return self._away(moment, 1)
+
+    def _away(self, moment: datetime, direction: int) -> datetime:
+        start, count = moment.astimezone(UTC), direction * self.count
         try:
             if self.unit in _UNITS:
-                return end - self.count * _UNITS[self.unit]
-            months = end.year * 12 + end.month - 1 - self.count * (12 if self.unit == "y" else 1)
+                return start + count * _UNITS[self.unit]
+            months = start.year * 12 + start.month - 1 + count * (12 if self.unit == "y" else 1)
             year, month = divmod(months, 12)
-            day = min(end.day, calendar.monthrange(year, month + 1)[1])
-            return end.replace(year=year, month=month + 1, day=day)
-        except (OverflowError, ValueError, calendar.IllegalMonthError):
-            return datetime.min.replace(tzinfo=UTC)
+            return start.replace(
+                year=year, month=month + 1, day=min(start.day, calendar.monthrange(year, month + 1)[1])
+            )
+        except (OverflowError, ValueError):
+            return _FIRST if direction < 0 else _LAST
 
     def __str__(self) -> str:
         return f"{self.count}{self.unit}"

@@ -7,23 +7,22 @@ import re
 import sys
 from contextlib import nullcontext
 from datetime import timedelta
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from resguardo.cli.inputs import Files, Output, OutputOption, fail, only, read_documents, read_policy, refuse
+from resguardo.cli.retention import retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import IO
 
-    from resguardo.api.errors import ResguardoError
     from resguardo.api.manifest import Trigger
-    from resguardo.api.policy import BackupPolicy
     from resguardo.api.report import Subject, Task
-    from resguardo.api.request import RestoreRequest
     from resguardo.jobs.credentials import Credentials
     from resguardo.jobs.progress import Progress
     from resguardo.jobs.task import Context
@@ -36,12 +35,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Files = Annotated[
-    list[Path],
-    typer.Option(
-        "--filename", "-f", help="File with a BackupPolicy or RestoreRequest (YAML or JSON); - is standard input."
-    ),
-]
 CredentialsDirectory = Annotated[
     Path | None,
     typer.Option(
@@ -53,16 +46,11 @@ CredentialsDirectory = Annotated[
 ]
 
 
+app.add_typer(retention, name="retention")
+
 CHECK_TIMEOUT = timedelta(minutes=5)
 #: Long enough for a busy server, and short enough for its Job's deadline.
 DROP_TIMEOUT = timedelta(minutes=5)
-
-
-class Output(StrEnum):
-    """How a listing is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def _version(asked: bool) -> None:
@@ -90,7 +78,7 @@ def check(filename: Files, credentials: CredentialsDirectory = None) -> None:
     from resguardo.jobs.check import check as work
     from resguardo.jobs.task import subject_of
 
-    policy = _policy(filename)
+    policy = read_policy(filename)
     timeout = min(parse_duration(policy.spec.timeout), CHECK_TIMEOUT)
     _perform(Task.CHECK, subject_of(policy), partial(work, policy), timeout, credentials)
 
@@ -103,7 +91,7 @@ def backup(filename: Files, credentials: CredentialsDirectory = None) -> None:
     from resguardo.jobs.backup import back_up
     from resguardo.jobs.task import subject_of
 
-    policy = _policy(filename)
+    policy = read_policy(filename)
     trigger = _trigger(policy.metadata.name, os.environ.get("RESGUARDO_JOB_NAME", ""))
     timeout = parse_duration(policy.spec.timeout)
     _perform(Task.BACKUP, subject_of(policy), partial(back_up, policy, trigger), timeout, credentials)
@@ -113,7 +101,7 @@ def backup(filename: Files, credentials: CredentialsDirectory = None) -> None:
 def catalog(
     filename: Files,
     credentials: CredentialsDirectory = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """List what is in the bucket."""
     import json
@@ -127,16 +115,16 @@ def catalog(
 
     stores = [
         document.spec.store if isinstance(document, BackupPolicy) else document.spec.from_.store
-        for document in _documents(filename)
+        for document in read_documents(filename)
     ]
     store_spec = next((store for store in stores if store is not None), None)
     if store_spec is None:
-        _refuse("no store: give the BackupPolicy, or a RestoreRequest with from.store")
+        refuse("no store: give the BackupPolicy, or a RestoreRequest with from.store")
     found, _ = _surroundings(credentials)
     try:
         entries = list_backups(found.open_store(store_spec))
     except ResguardoError as error:
-        _fail(error)
+        fail(error)
     if output is Output.JSON:
         typer.echo(json.dumps(to_document(entries), indent=2, ensure_ascii=False))
     else:
@@ -160,8 +148,8 @@ def restore(
     from resguardo.jobs import restore as job
     from resguardo.jobs.task import subject_of
 
-    documents = _documents(filename)
-    request = _only(RestoreRequest, documents, filename)
+    documents = read_documents(filename)
+    request = only(RestoreRequest, documents, filename)
     policies = [document for document in documents if isinstance(document, BackupPolicy)]
 
     def work(context: Context) -> None:
@@ -183,7 +171,7 @@ def drop_previous(filename: Files, credentials: CredentialsDirectory = None) -> 
     from resguardo.jobs.restore import drop_kept
     from resguardo.jobs.task import subject_of
 
-    request = _only(RestoreRequest, _documents(filename), filename)
+    request = only(RestoreRequest, read_documents(filename), filename)
     _perform(Task.DROP_PREVIOUS, subject_of(request), partial(drop_kept, request), DROP_TIMEOUT, credentials)
 
 
@@ -198,7 +186,7 @@ def operator(
     from resguardo.controller.operator import OwnPod, run_operator
 
     if bool(namespace) == all_namespaces:
-        _refuse("give either --namespace, once or several times, or --all-namespaces")
+        refuse("give either --namespace, once or several times, or --all-namespaces")
     environment = os.environ
     named = "POD_NAME" in environment and "POD_NAMESPACE" in environment
     run_operator(
@@ -229,7 +217,7 @@ def crd(
                 folder.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
     if stale:
-        _refuse(f"not up to date: {', '.join(stale)}; run `make crds` and commit what it writes")
+        refuse(f"not up to date: {', '.join(stale)}; run `make crds` and commit what it writes")
 
 
 def _trigger(policy_name: str, job_name: str) -> Trigger:
@@ -237,39 +225,6 @@ def _trigger(policy_name: str, job_name: str) -> Trigger:
 
     scheduled = re.fullmatch(re.escape(policy_name) + r"-backup-[0-9]+", job_name)
     return Trigger.SCHEDULED if scheduled else Trigger.MANUAL
-
-
-_Resource = TypeVar("_Resource")
-
-
-def _documents(filenames: list[Path]) -> list[BackupPolicy | RestoreRequest]:
-    from resguardo.api.documents import read_documents
-    from resguardo.api.errors import DocumentInvalid
-
-    documents: list[BackupPolicy | RestoreRequest] = []
-    try:
-        for filename in filenames:
-            text = sys.stdin.read() if str(filename) == "-" else filename.read_text()
-            documents += read_documents(text, origin=str(filename))
-    except DocumentInvalid as error:
-        _fail(error)
-    except (OSError, UnicodeDecodeError) as error:
-        _refuse(str(error))
-    return documents
-
-
-def _policy(filenames: list[Path]) -> BackupPolicy:
-    from resguardo.api.policy import BackupPolicy
-
-    return _only(BackupPolicy, _documents(filenames), filenames)
-
-
-def _only(kind: type[_Resource], documents: list[BackupPolicy | RestoreRequest], filenames: list[Path]) -> _Resource:
-    found = [document for document in documents if isinstance(document, kind)]
-    if len(found) != 1:
-        names = ", ".join(map(str, filenames))
-        _refuse(f"{names}: {len(found)} documents of kind {kind.__name__}; give exactly one")
-    return found[0]
 
 
 def _surroundings(credentials: Path | None) -> tuple[Credentials, Progress]:
@@ -301,27 +256,6 @@ def _perform(
 
 def _binary_output(path: Path) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(sys.stdout.buffer) if str(path) == "-" else path.open("wb")
-
-
-def _fail(error: ResguardoError) -> NoReturn:
-    """End with what is wrong before a task could begin; a pod's Report says it too."""
-    if (report_file := os.environ.get("RESGUARDO_REPORT_FILE")) is not None:
-        from resguardo.jobs.task import failure_report
-
-        Path(report_file).write_text(failure_report(_command_task(), error).to_message())
-    typer.echo(f"{error.reason}: {error}", err=True)
-    raise typer.Exit(error.exit_status)
-
-
-def _command_task() -> Task:
-    from resguardo.api.report import Task
-
-    return next((task for task in Task if task.value in sys.argv), Task.CHECK)
-
-
-def _refuse(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(2)
 
 
 def main() -> None:

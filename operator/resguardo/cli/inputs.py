@@ -1,0 +1,91 @@
+"""What commands are given: documents in files, and how what is wrong with them is told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from resguardo.api.errors import ResguardoError
+    from resguardo.api.policy import BackupPolicy
+    from resguardo.api.report import Task
+    from resguardo.api.request import RestoreRequest
+
+Files = Annotated[
+    list[Path],
+    typer.Option(
+        "--filename", "-f", help="File with a BackupPolicy or RestoreRequest (YAML or JSON); - is standard input."
+    ),
+]
+
+
+class Output(StrEnum):
+    """How a listing is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table or json.")]
+
+_Resource = TypeVar("_Resource")
+
+
+def read_documents(filenames: list[Path]) -> list[BackupPolicy | RestoreRequest]:
+    """Every document in the files, in their order; ends the command where one is none."""
+    from resguardo.api import documents as files
+    from resguardo.api.errors import DocumentInvalid
+
+    documents: list[BackupPolicy | RestoreRequest] = []
+    try:
+        for filename in filenames:
+            text = sys.stdin.read() if str(filename) == "-" else filename.read_text()
+            documents += files.read_documents(text, origin=str(filename))
+    except DocumentInvalid as error:
+        fail(error)
+    except (OSError, UnicodeDecodeError) as error:
+        refuse(str(error))
+    return documents
+
+
+def read_policy(filenames: list[Path]) -> BackupPolicy:
+    """The one BackupPolicy in the files."""
+    from resguardo.api.policy import BackupPolicy
+
+    return only(BackupPolicy, read_documents(filenames), filenames)
+
+
+def only(kind: type[_Resource], documents: list[BackupPolicy | RestoreRequest], filenames: list[Path]) -> _Resource:
+    """The one document of that kind; ends the command where there are none or several."""
+    found = [document for document in documents if isinstance(document, kind)]
+    if len(found) != 1:
+        names = ", ".join(map(str, filenames))
+        refuse(f"{names}: {len(found)} documents of kind {kind.__name__}; give exactly one")
+    return found[0]
+
+
+def fail(error: ResguardoError) -> NoReturn:
+    """End with what is wrong before a task could begin; a pod's Report says it too."""
+    if (report_file := os.environ.get("RESGUARDO_REPORT_FILE")) is not None:
+        from resguardo.jobs.task import failure_report
+
+        Path(report_file).write_text(failure_report(_command_task(), error).to_message())
+    typer.echo(f"{error.reason}: {error}", err=True)
+    raise typer.Exit(error.exit_status)
+
+
+def _command_task() -> Task:
+    from resguardo.api.report import Task
+
+    return next((task for task in Task if task.value in sys.argv), Task.CHECK)
+
+
+def refuse(message: str) -> NoReturn:
+    """End with what is wrong with how the command was called."""
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(2)

@@ -1,0 +1,120 @@
+"""`resguardo retention`: what a policy keeps, of a list of facts or of backups that are still to be made."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resguardo.cli.inputs import Files, Output, OutputOption, fail, read_policy, refuse
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from resguardo.api.policy import BackupPolicy, Retention
+
+retention = typer.Typer(help="See what a policy keeps and what it removes, and why.", no_args_is_help=True)
+
+
+@retention.command()
+def plan(
+    inventory: Annotated[
+        Path, typer.Option(help="JSON list of {id, startedAt, storedAt, outcome, …}; - is standard input.")
+    ],
+    policy: Annotated[Path, typer.Option(help="File with the BackupPolicy.")],
+    now: Annotated[
+        str | None, typer.Option(help="The time to plan for, such as 2026-11-23T12:00:00Z; now if absent.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Plan for backups that a file lists: nothing is read from a bucket, and nothing is removed."""
+    from zoneinfo import ZoneInfo
+
+    from rich.console import Console
+
+    from resguardo.api.errors import DocumentInvalid
+    from resguardo.api.inventory import read_inventory
+    from resguardo.jobs.retention_tables import plan_document, print_plan
+    from resguardo.rules.retention import Reason, Rule, plan_retention
+
+    document = read_policy([policy])
+    try:
+        text = typer.get_text_stream("stdin").read() if str(inventory) == "-" else inventory.read_text()
+        backups = read_inventory(text, origin=str(inventory))
+    except DocumentInvalid as error:
+        fail(error)
+    except (OSError, UnicodeDecodeError) as error:
+        refuse(str(error))
+    made = plan_retention(
+        backups,
+        document.spec.retention,
+        zone=ZoneInfo(document.spec.time_zone),
+        now=_instant(now, "--now") if now is not None else datetime.now(UTC),
+        pause=Reason(Rule.SUSPENDED) if document.spec.suspend else None,
+    )
+    if output is Output.JSON:
+        typer.echo(json.dumps(plan_document(made), indent=2, ensure_ascii=False))
+    else:
+        print_plan(made, Console())
+
+
+@retention.command("simulate")
+def simulate_(
+    filename: Files,
+    first: Annotated[str, typer.Option("--from", help="The day or time of the first backup, such as 2026-01-01.")],
+    span: Annotated[str, typer.Option("--for", help="How long, such as 90d, 6mo or 2y.")],
+    size: Annotated[str, typer.Option(help="What one backup takes, such as 500Mi or 20Gi.")] = "1Gi",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show how many backups and bytes a policy will hold over time, when every backup succeeds."""
+    from zoneinfo import ZoneInfo
+
+    from rich.console import Console
+
+    from resguardo.api.durations import parse_span
+    from resguardo.api.sizes import parse_size
+    from resguardo.jobs.retention_tables import print_simulation, simulation_document
+    from resguardo.rules.simulation import simulate
+
+    document = read_policy(filename)
+    kept = _retention_of(document)
+    start = _instant(first, "--from", zone=ZoneInfo(document.spec.time_zone))
+    try:
+        last, backup_bytes = parse_span(span).after(start), parse_size(size)
+    except ValueError as error:
+        refuse(str(error))
+    held = list(
+        simulate(
+            kept,
+            document.spec.schedule,
+            zone=ZoneInfo(document.spec.time_zone),
+            first=start,
+            last=last,
+            backup_bytes=backup_bytes,
+        )
+    )
+    if output is Output.JSON:
+        typer.echo(json.dumps(simulation_document(held), indent=2))
+    else:
+        print_simulation(held, Console())
+
+
+def _retention_of(document: BackupPolicy) -> Retention:
+    if document.spec.retention is None:
+        refuse("the policy has no spec.retention: nothing is ever removed")
+    return document.spec.retention
+
+
+def _instant(text: str, option: str, *, zone: ZoneInfo | None = None) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        refuse(f"{option}: {text!r} is not a time such as 2026-11-23T12:00:00Z")
+    if moment.tzinfo is None:
+        if zone is None:
+            refuse(f"{option}: {text!r} needs a time zone, such as 2026-11-23T12:00:00Z")
+        moment = moment.replace(tzinfo=zone)
+    return moment.astimezone(UTC)
