@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resguardo.rules.growth import Limits, Oddness, Sample, judge_size
+from resguardo.rules.growth import Limits, Oddness, Sample, choose_baseline, judge_size
+from tests.unit.histories import DAY, at, backup, every
 
 MIB = 1024 * 1024
 NONE = Limits()
@@ -123,3 +124,22 @@ def test_the_same_size_again_is_never_odd(size: int, count: int) -> None:
 def test_any_sizes_at_all_are_judged(sizes: list[int], size: int) -> None:
     findings = judge_size(Sample(size, 1), [Sample(one, 1) for one in sizes], Limits(max_increase=0.5))
     assert all(finding.message for finding in findings)
+
+
+def test_the_baseline_are_the_last_fourteen_good_ones_of_the_same_database_and_method() -> None:
+    history = [
+        *every(DAY, first=at("2026-10-01"), last=at("2026-10-31"), source="7301/agepar", method="pgDump"),
+        backup(at("2026-11-01"), source="7301/agepar", method="pgDump", odd=True),
+        backup(at("2026-11-02"), source="7301/agepar", method="pgDump", outcome="Failed"),
+        backup(at("2026-11-03"), source="7302/agepar", method="pgDump"),
+        backup(at("2026-11-04"), source="7301/agepar", method="walG"),
+    ]
+    chosen = choose_baseline(history[::-1], source="7301/agepar", method="pgDump", accepted=frozenset())
+    assert [one.started_at.day for one in chosen] == list(range(18, 32))
+
+
+def test_acceptance_starts_the_baseline_again_with_the_accepted_one() -> None:
+    history = every(DAY, first=at("2026-10-01"), last=at("2026-10-31"), source="7301/agepar", method="pgDump")
+    accepted = frozenset({history[3].id, history[28].id})
+    chosen = choose_baseline(history, source="7301/agepar", method="pgDump", accepted=accepted)
+    assert [one.started_at.day for one in chosen] == [29, 30, 31]

@@ -10,7 +10,7 @@ import pytest
 
 from resguardo.api.inventory import BackupFacts
 from resguardo.api.policy import Retention
-from resguardo.rules.retention import Plan, Reason, Rule, plan_retention
+from resguardo.rules.retention import Plan, Reason, Rule, plan_retention, tiers_taken
 from tests.unit.histories import DAY, HOUR, at, backup, every
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -121,6 +121,25 @@ def test_a_backup_tells_every_tier_for_which_it_stands() -> None:
             "minimum",
         ]
     }
+
+
+@pytest.mark.parametrize(
+    ("start", "tiers"),
+    [
+        pytest.param("2026-11-24T01:00", ["daily"], id="the first of its day"),
+        pytest.param("2026-11-23T04:00", [], id="another one of that day"),
+        pytest.param("2026-11-30T01:00", ["daily", "weekly"], id="Monday"),
+        pytest.param("2026-12-01T01:00", ["daily", "weekly", "monthly"], id="the first of a month, no week before it"),
+    ],
+)
+def test_the_tiers_for_which_a_backup_will_stand_are_known_when_it_starts(start: str, tiers: list[str]) -> None:
+    there = [
+        backup(at("2026-11-23T02:00")),
+        backup(at("2026-11-30T00:00"), outcome="Failed"),
+        backup(at("2026-11-30T00:30"), trigger="Manual"),
+    ]
+    policy = Retention(daily="30d", weekly="3mo", monthly="1y")
+    assert tiers_taken(at(start), there, policy, zone=UTC_ZONE) == tiers
 
 
 # Time

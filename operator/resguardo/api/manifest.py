@@ -66,6 +66,13 @@ class CensusSummary(Exchanged):
     database_bytes: int = Field(ge=0, description="pg_database_size at the snapshot.")
 
 
+class Oddity(Exchanged):
+    """Something about a backup's size that is not as usual; names no table."""
+
+    oddness: str = Field(max_length=64, description="One word: Grew, Shrank, NoTables, TablesEmptied.")
+    message: str = Field(max_length=512)
+
+
 class Manifest(Exchanged):
     """What a backup is, what it holds and how to know that it is whole."""
 
@@ -80,6 +87,12 @@ class Manifest(Exchanged):
     source: SourceIdentity
     method: str = "pgDump"
     trigger: Trigger
+    #: The tiers for which it stands, as its policy was when it was made.
+    tiers: list[str] = []
+    #: Ids of the backups without which it cannot be restored.
+    depends_on: list[str] = []
+    #: What was found odd about its size when it was made.
+    oddities: list[Oddity] = []
     started_at: Instant
     completed_at: Instant
     snapshot_at: Instant = Field(description="The instant that the data show.")

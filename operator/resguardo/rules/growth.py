@@ -7,12 +7,13 @@ and Croux, "Alternatives to the Median Absolute Deviation", 1993).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import exp, log
 from statistics import median
 
+from resguardo.api.inventory import BackupFacts
 from resguardo.api.sizes import print_size
 
 #: How many backups the present one is compared with, and how few are too few to know what varies how much.
@@ -65,11 +66,25 @@ class Sample:
     rows: Mapping[int, int | None] = field(default_factory=dict)
 
 
+def choose_baseline(
+    backups: Iterable[BackupFacts], *, source: str, method: str, accepted: frozenset[str]
+) -> list[BackupFacts]:
+    """The good backups that a new one is compared with, the newest last.
+
+    From the last one on that a person accepted (`accepted` are ids): what was normal before it is normal no more.
+    """
+    good = sorted(
+        (one for one in backups if one.is_good and (one.source, one.method) == (source, method)),
+        key=lambda one: one.by_age,
+    )
+    starts = [number for number, one in enumerate(good) if one.id in accepted]
+    return good[max(starts, default=0) :][-BASELINE_MAX:]
+
+
 def judge_size(made: Sample, baseline: Sequence[Sample], limits: Limits) -> list[Finding]:
     """What is odd about a backup; nothing is odd where the list is empty.
 
-    `baseline` are good backups of the same source, method and codec, the newest last, from the last accepted one on; only
-    the last BASELINE_MAX count.
+    `baseline` are those of choose_baseline that were compressed in the same way, the newest last.
     """
     recent = baseline[-BASELINE_MAX:]
     return [

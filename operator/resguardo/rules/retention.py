@@ -244,6 +244,21 @@ def _not_good(history: _History, retention: Retention) -> Iterator[_Claim]:
             yield backup, Reason(Rule.DAMAGED if backup.damaged else Rule.ODD)
 
 
+def tiers_taken(
+    started_at: datetime, backups: Iterable[BackupFacts], retention: Retention | None, *, zone: ZoneInfo
+) -> list[Tier]:
+    """The tiers for which a scheduled backup that starts now will stand if it is good, the shortest first.
+
+    `backups` are those of the same source and method. What its storage class and its lock are chosen by.
+    """
+    there = [backup for backup in backups if backup.is_good and backup.trigger is Trigger.SCHEDULED]
+    return [
+        tier
+        for tier in (tier_spans(retention) if retention else ())
+        if period_of(tier, started_at, zone) not in {period_of(tier, backup.started_at, zone) for backup in there}
+    ]
+
+
 def tier_spans(retention: Retention) -> dict[Tier, Span]:
     """How long the backups of each tier are kept, the shortest tier first; tiers that the policy does not name are absent."""
     written = {tier: getattr(retention, tier.value) for tier in Tier}
