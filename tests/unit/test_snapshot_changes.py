@@ -9,7 +9,7 @@ from resguardo.postgres.tables import Table, quote_name
 
 
 def table(name: str, *, oid: int = 1, kind: str = "r", then: int = 7, now: int | None = 7) -> Table:
-    return Table(oid, "public", name, kind, "p", then, now, None)
+    return Table(oid, "public", name, kind, "p", then, now, None, oid)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ class TableRows(Exchanged):
     schema_name: str
     name: str
     rows: int | None
+    #: By which the table is known to the next backup's census: its oid, or of a partition that of the table at the top.
+    root_oid: int = 0
 
 
 class Census(Exchanged):

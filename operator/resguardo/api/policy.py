@@ -17,6 +17,7 @@ from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.s3 import Store
 from resguardo.api.schedule import Schedule, TimeZone
+from resguardo.api.sizes import SIZE_PATTERN
 
 KeepFor = Annotated[str, Field(min_length=2, max_length=6, pattern=SPAN_PATTERN)]
 
@@ -83,6 +84,23 @@ class Retention(Written):
         return self
 
 
+Percent = Annotated[str, Field(min_length=2, max_length=6, pattern=r"^[1-9][0-9]{0,4}%$")]
+
+
+class Growth(Written):
+    """Which size of a backup is too much or too little, beside what the last backups suggest."""
+
+    max_increase: Percent | None = Field(
+        None, description="By how much a backup may be larger than the last good one, such as 100%."
+    )
+    max_decrease: Annotated[str, Field(min_length=2, max_length=3, pattern=r"^[1-9][0-9]?%$")] = Field(
+        "50%", description="By how much a backup may be smaller than the last good one, such as 20%."
+    )
+    minimum_bytes: Annotated[str, Field(min_length=1, max_length=14, pattern=SIZE_PATTERN)] | None = Field(
+        None, description="A backup of fewer bytes is odd, such as 100Mi."
+    )
+
+
 class BackupPolicySpec(Written):
     """What the policy promises."""
 
@@ -95,6 +113,7 @@ class BackupPolicySpec(Written):
     source: Source = Field(description="What is backed up. Exactly one member.")
     store: Store = Field(description="Where backups are kept. Exactly one member.")
     retention: Retention | None = Field(None, description="How long backups are kept; without it nothing is removed.")
+    growth: Growth = Field(Growth(), description="Which size of a backup is odd.")
     jobs: JobsTemplate = Field(JobsTemplate(), description="What the pods that do the work are given.")
 
 

@@ -160,7 +160,7 @@ def _take(
     return without_rows.model_copy(
         update={
             "tables": [
-                TableRows(schema_name=table.schema_name, name=table.name, rows=rows[table.oid])
+                TableRows(schema_name=table.schema_name, name=table.name, rows=rows[table.oid], root_oid=table.root_oid)
                 for table in snapshot.tables
                 if table.holds_rows
             ],

@@ -201,7 +201,7 @@ def _describe_blockers(
         return f"{place}: a table was locked by somebody for longer than {waited}, and is no more: try again"
     held = []
     for schema_name, name, pid, is_granted, role, application, state, since in rows:
-        table = Table(0, schema_name, name, "r", "p", 0, 0, None)
+        table = Table(0, schema_name, name, "r", "p", 0, 0, None, 0)
         who = "a prepared transaction" if pid is None else f"pid {pid}"
         facts = [
             f"{word} {value}"

@@ -34,7 +34,8 @@ CONFIGURATION = """
 
 _LOCKED = f"""
     SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relfilenode,
-           pg_catalog.pg_relation_filenode(c.oid), configuration.condition
+           pg_catalog.pg_relation_filenode(c.oid), configuration.condition,
+           COALESCE(pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid, c.oid)
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN ({CONFIGURATION}) configuration ON configuration.oid = c.oid
@@ -59,6 +60,8 @@ class Table:
     present_file_node: int | None
     #: Of an extension's configuration table: the WHERE clause that chooses what is dumped, or ""; None for any other.
     condition: str | None
+    #: Of a partition the oid of the partitioned table at the top; of any other table its own.
+    root_oid: int
 
     @property
     def holds_rows(self) -> bool:

@@ -62,3 +62,8 @@ def blocks_key(key: str) -> str:
     'data/dump.zst.blocks'
     """
     return f"{key}.blocks"
+
+
+def rows_key(backup_id: str) -> str:
+    """The rows of a backup's larger tables, by numbers and not by names."""
+    return backup_folder(backup_id) + "rows.json"
