@@ -38,7 +38,7 @@ class Result:
     idle_requests: dict[str, int] = field(default_factory=dict)
     seconds_to_status: list[float] = field(default_factory=list)
     restart_seconds: float = 0
-    restart_bytes: int = 0
+    restart_peak_bytes: int = 0
 
 
 def main() -> int:
@@ -70,7 +70,7 @@ def main() -> int:
         with operator(plane.kubeconfig, log) as restarted:
             _until_quiet(world, requests_before)
             for_all.restart_seconds = time.monotonic() - began_at - _QUIET_SECONDS
-            for_all.restart_bytes = restarted.resident_bytes
+            for_all.restart_peak_bytes = restarted.peak_bytes
     report = _render(began, results)
     print(report)
     if arguments.write:
@@ -174,7 +174,7 @@ def _render(machine: dict[str, str], results: list[Result]) -> str:
 def _restarted(result: Result) -> str:
     return (
         f"Started anew with {result.policies} policies: every one looked at after {result.restart_seconds:.1f} s, "
-        f"{result.restart_bytes / 1e6:.0f} MB."
+        f"{result.restart_peak_bytes / 1e6:.0f} MB at its peak."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 import requests
 import yaml
 
+from bench.scale.ready import until_ready
 from tests.fixtures.s3 import free_port
 
-READY_SECONDS = 90
 _TOKEN = "bench"  # noqa: S105 - of a server that listens on loopback for some minutes
 
 
@@ -54,7 +53,7 @@ def control_plane(kube: str, folder: Path) -> Iterator[ControlPlane]:
                 folder / "etcd.log",
             )
         )  # fmt: skip
-        stack.enter_context(
+        server = stack.enter_context(
             _running(
                 [kube, "apiserver", f"--etcd-servers=http://127.0.0.1:{etcd}", "--bind-address=127.0.0.1",
                  f"--secure-port={port}", f"--cert-dir={folder / 'pki'}", f"--token-auth-file={folder / 'tokens.csv'}",
@@ -66,7 +65,8 @@ def control_plane(kube: str, folder: Path) -> Iterator[ControlPlane]:
             )
         )  # fmt: skip
         found = ControlPlane(url, kubeconfig)
-        _await(found, folder / "apiserver.log")
+        with found.session() as session:
+            until_ready(server, f"{url}/readyz", folder / "apiserver.log", session)
         yield found
 
 
@@ -83,25 +83,11 @@ def _kubeconfig(url: str) -> dict[str, object]:
 
 
 @contextmanager
-def _running(argv: Sequence[str], log: Path) -> Iterator[None]:
+def _running(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as file:
         process = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait(60)
-
-
-def _await(plane: ControlPlane, log: Path) -> None:
-    give_up = time.monotonic() + READY_SECONDS
-    with plane.session() as session:
-        while True:
-            try:
-                if session.get(f"{plane.url}/readyz", timeout=5).ok:
-                    return
-            except requests.RequestException:
-                pass
-            if time.monotonic() > give_up:
-                raise TimeoutError(f"the API server did not get ready; the end of its log: {log.read_text()[-2000:]}")
-            time.sleep(0.2)

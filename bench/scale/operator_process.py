@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import requests
 
+from bench.scale.ready import until_ready
 from tests.fixtures.s3 import free_port
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -28,6 +28,14 @@ class OperatorProcess:
     @property
     def resident_bytes(self) -> int:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that it ever held."""
+        (line,) = (
+            line for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if line.startswith("VmHWM")
+        )
+        return int(line.split()[1]) * 1024
 
     @property
     def cpu_seconds(self) -> float:
@@ -46,21 +54,9 @@ def operator(kubeconfig: Path, log: Path) -> Iterator[OperatorProcess]:
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            _await(process, port, log)
+            with requests.Session() as session:
+                until_ready(process, f"http://127.0.0.1:{port}/healthz", log, session)
             yield OperatorProcess(process.pid)
         finally:
             process.terminate()
             process.wait(60)
-
-
-def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    give_up = time.monotonic() + 60
-    while True:
-        try:
-            if requests.get(f"http://127.0.0.1:{port}/healthz", timeout=1).ok:
-                return
-        except requests.RequestException:
-            pass
-        if process.poll() is not None or time.monotonic() > give_up:
-            raise RuntimeError(f"the operator did not start; its log ends: {log.read_text()[-2000:]}")
-        time.sleep(0.1)

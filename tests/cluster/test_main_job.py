@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 from tests.fixtures.cluster import condition, has_condition
@@ -142,6 +143,12 @@ def test_objects_edited_or_deleted_by_hand_are_put_right(portal: Portal) -> None
     cluster, namespace = portal.cluster, portal.namespace
     cluster.apply(portal.policy())
     cluster.wait_for("bp", "portal", namespace, has_condition("Ready", "True"), until="condition shows")
+    # Nobody edited the check: while it ran, it was looked at more than once and never written again.
+    (check,) = json.loads(
+        cluster.kubectl("get", "job", "-n", namespace, "-l", "resguardo.dev/task=check", "-o", "json", "--show-managed-fields")
+    )["items"]  # fmt: skip
+    ours = [item["operation"] for item in check["metadata"]["managedFields"] if item["manager"] == "resguardo"]
+    assert ours == ["Update"]
 
     cluster.kubectl("patch", "cronjob", "portal-backup", "-n", namespace, "-p", '{"spec":{"schedule":"0 5 * * *"}}')
     cluster.wait_for(

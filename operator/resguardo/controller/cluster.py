@@ -59,13 +59,15 @@ class Cluster:
         self._client = client
 
     @classmethod
-    def from_environment(cls) -> Cluster:
-        """From the pod's service account, else from the kubeconfig of a person."""
+    def from_environment(cls, *, connections: int) -> Cluster:
+        """From the pod's service account, else from the kubeconfig of a person. So many connections are kept open."""
         try:
             kubernetes.config.load_incluster_config()  # type: ignore[no-untyped-call]
         except kubernetes.config.ConfigException:
             kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
-        return cls(kubernetes.client.ApiClient())
+        configuration = kubernetes.client.Configuration.get_default_copy()
+        configuration.connection_pool_maxsize = connections
+        return cls(kubernetes.client.ApiClient(configuration))
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """One object; None where there is none."""
@@ -84,7 +86,9 @@ class Cluster:
         if labels is not None:
             wanted = {MANAGED_BY_LABEL: MANAGED_BY, **labels}
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in wanted.items())
-        return list(self._call("GET", _path(kind, namespace), query)["items"])
+        found = self._call("GET", _path(kind, namespace), query)
+        # The list says it once for all of its items.
+        return [{"apiVersion": found["apiVersion"], "kind": kind, **item} for item in found["items"]]
 
     def apply(self, body: Object) -> None:
         """Server-side apply. With a resourceVersion in it, our fields of what was read then become as given, whoever changed

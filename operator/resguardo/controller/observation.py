@@ -58,7 +58,8 @@ def _jobs_and_pods(
     cluster: Cluster, namespace: str, labels: Mapping[str, str]
 ) -> tuple[Sequence[Object], Sequence[Object]]:
     # Jobs first: a pod seen without its Job is passed over, a Job seen without its pod would look as if it had none.
-    return cluster.list("Job", namespace, labels=labels), cluster.list("Pod", namespace, labels=labels)
+    jobs = cluster.list("Job", namespace, labels=labels)
+    return jobs, cluster.list("Pod", namespace, labels=labels) if jobs else []
 
 
 def _events(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,7 +17,7 @@ from resguardo.controller.effects import Refused, carry_out, write_status
 from resguardo.controller.handlers import configured, register
 from resguardo.controller.observation import observe_policy, observe_request
 from resguardo.controller.outcome import Key, Outcome, Refusal
-from resguardo.controller.queue import SETTLING, Next, WorkQueue
+from resguardo.controller.queue import SETTLING, WORKERS, Next, WorkQueue
 from resguardo.controller.reconcile_policy import reconcile_policy
 from resguardo.controller.reconcile_request import reconcile_request
 from resguardo.controller.settings import Settings
@@ -62,7 +63,9 @@ def run_operator(
 async def _serve(
     namespaces: Sequence[str] | None, image: str | None, own_pod: OwnPod | None, liveness_port: int
 ) -> None:
-    cluster = Cluster.from_environment()
+    # A reconcile keeps a thread waiting, and by default there are only four more of those than processors.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WORKERS))
+    cluster = Cluster.from_environment(connections=WORKERS)
     pods_image = image if image else await asyncio.to_thread(_own_image, cluster, own_pod)
     await _wait_until_served(cluster)
     identity = await asyncio.to_thread(cluster.get, "Namespace", None, "kube-system")

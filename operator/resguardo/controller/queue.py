@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from resguardo.controller.cluster import ClusterError
 from resguardo.controller.effects import Refused
@@ -19,6 +20,8 @@ from resguardo.rules.backoff import delay
 
 log = logging.getLogger(__name__)
 
+#: A reconcile mostly waits for the API server, whose lists take some 30 ms each when many write.
+WORKERS = 24
 SETTLING = timedelta(milliseconds=200)
 FIRST_RETRY = timedelta(seconds=1)
 MOST_RETRY = timedelta(minutes=5)
@@ -41,7 +44,7 @@ class WorkQueue:
     """`work` is called for each resource that is due, never twice at once for the same one."""
 
     work: Callable[[Key], Awaitable[Next]]
-    workers: int = 8
+    workers: int = WORKERS
     _due: dict[Key, datetime] = field(default_factory=dict)
     _busy: dict[Key, datetime] = field(default_factory=dict)
     _failures: dict[Key, int] = field(default_factory=dict)
@@ -61,9 +64,8 @@ class WorkQueue:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 now = datetime.now(UTC)
-                for key in [key for key, moment in self._due.items() if moment <= now and key not in self._busy]:
-                    if len(self._busy) >= self.workers:
-                        break
+                due = (key for key, moment in self._due.items() if moment <= now and key not in self._busy)
+                for key in list(islice(due, self.workers - len(self._busy))):
                     del self._due[key]
                     self._busy[key] = now
                     tasks.create_task(self._work(key))
