@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from resguardo.postgres.load import load
 from resguardo.postgres.mark import Mark, MarkState, read_marks, strip_mark
 from resguardo.postgres.promote import promote
 from resguardo.postgres.restored_properties import apply_properties
-from resguardo.postgres.roles import borrowed_memberships, create_roles
+from resguardo.postgres.roles import create_roles
 from resguardo.postgres.run import tool
 from resguardo.postgres.snapshot import open_snapshot
 from resguardo.postgres.target import read_target_facts
@@ -127,19 +127,18 @@ def restore(
     temporary = temporary_name(target, token)
     kept_as = kept_name(target, token) if plan.replaces else None
     create_roles(server, plan.roles_to_create, target=target)
-    with borrowed_memberships(server, plan.roles_to_borrow, target=target):
+    mark = replace(mark, borrowed=plan.roles_to_borrow)
+    try:
         create_database(server, temporary, census.database, mark, target=target, deadline=deadline)
-        try:
-            load(server, temporary, chunks or dump.chunks(), plan, deadline)
-            with analyzing(server, temporary, deadline):
-                verification = verify(server, temporary, census, deadline=deadline)
-            left = apply_properties(
-                server, temporary, census.database, mark, ownership=wishes.ownership, target=target, deadline=deadline
-            )
-            promote(server, temporary, target, keep_as=kept_as, mark=mark, deadline=deadline)
-        except BaseException:
-            drop_unfinished(server, temporary, mark, target=target)
-            raise
+        load(server, temporary, chunks or dump.chunks(), plan, deadline)
+        with analyzing(server, temporary, deadline):
+            verification = verify(server, temporary, census, deadline=deadline)
+        left = apply_properties(
+            server, temporary, census.database, mark, ownership=wishes.ownership, target=target, deadline=deadline
+        )
+        promote(server, temporary, target, keep_as=kept_as, mark=mark, deadline=deadline)
+    finally:
+        drop_unfinished(server, temporary, mark, target=target)
     return Restored(plan, verification, list(dict.fromkeys([*plan.omitted, *left])), temporary, kept_as)
 
 

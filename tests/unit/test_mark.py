@@ -23,7 +23,7 @@ from resguardo.postgres.mark import (
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 marks = st.builds(
     Mark, state=st.sampled_from(MarkState), namespace=texts, name=texts, uid=texts, fingerprint=texts, backup_id=texts,
-    kept_as=st.none() | texts,
+    kept_as=st.none() | texts, borrowed=st.lists(texts, max_size=3).map(tuple),
 )  # fmt: skip
 
 

@@ -75,7 +75,8 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
             manifest_was_sent = True
             commit_manifest(patient_store, manifest)
     except BaseException as error:
-        _clean_up(store, attempt, error, manifest_was_sent=manifest_was_sent)
+        # At the end, where the stop or deadline that may still come does not cut it short.
+        context.at_end.callback(_clean_up, store, attempt, error, manifest_was_sent=manifest_was_sent)
         raise
     findings = context.findings
     findings.backup = backup_summary(manifest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ from resguardo.postgres.mark import Mark, MarkState, refuse_replay
 from resguardo.postgres.previous import drop_previous
 from resguardo.postgres.promote import leave_aside, promote, promotion_commands
 from resguardo.postgres.restored_properties import apply_properties
-from resguardo.postgres.roles import borrowed_memberships, create_roles
+from resguardo.postgres.roles import create_roles
 from resguardo.postgres.target import marked_databases, read_target_facts
 from resguardo.postgres.verify import verify
 from resguardo.rules.restore_plan import RestorePlan, Wishes, plan_restore
@@ -101,11 +101,9 @@ def restore(request: RestoreRequest, store_spec: StoreSpec, context: Context) ->
     context.findings.restore = RestoreOutcome(recovery_point_time=manifest.snapshot_at)
     census = read_census(store, manifest)
     login = context.credentials.login(target.connection)
-    with (
-        tempfile.TemporaryDirectory(prefix="resguardo-") as scratch,
-        Server(login, Path(scratch)) as server,
-    ):
-        _Restore(request, target, store, manifest, census, server, context).carry_out()
+    scratch = context.at_end.enter_context(tempfile.TemporaryDirectory(prefix="resguardo-"))
+    server = context.at_end.enter_context(Server(login, Path(scratch)))
+    _Restore(request, target, store, manifest, census, server, context).carry_out()
 
 
 def uid_of(request: RestoreRequest) -> str:
@@ -125,7 +123,12 @@ def drop_kept(request: RestoreRequest, context: Context) -> None:
     target = target_of(request)
     context.progress.step(f"dropping what the restore of {target.database} kept aside")
     login = context.credentials.login(target.connection)
-    with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, Server(login, Path(scratch)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="resguardo-") as scratch,
+        Server(login, Path(scratch)) as server,
+        # It may be repeated, but what was dropped must not be told as stopped; it is bounded by itself.
+        context.deadline.commit(),
+    ):
         dropped = drop_previous(
             server,
             target=target.database,
@@ -155,23 +158,25 @@ class _Restore:
         temporary = temporary_name(name, suffix)
         keep_as = kept_name(name, suffix) if plan.replaces else None
         create_roles(self.server, plan.roles_to_create, target=name)
-        with borrowed_memberships(self.server, plan.roles_to_borrow, target=name):
-            mark = self._mark(MarkState.BEING_RESTORED)
-            try:
-                self._fill(temporary, keep_as, plan, mark)
-                kept = self._give_name(temporary, keep_as, mark)
-            except (RestoredUnverified, TargetBusy, TargetNotEmpty):
-                raise  # it is whole, and the message says under which name it stands
-            except BaseException:
-                with suppress(ResguardoError):
-                    drop_unfinished(self.server, temporary, mark, target=name)
-                raise
+        mark = self._mark(borrowed=plan.roles_to_borrow)
+        self.context.at_end.callback(self._clean_up, temporary, mark)
+        self._fill(temporary, keep_as, plan, mark)
+        kept = self._give_name(temporary, keep_as, mark)
         self._tell(database=name, previous_database=kept)
         self.context.findings.reason = Reason.RESTORED
         former = f"; the database that had the name is kept as {kept}" if kept else ""
         self.context.findings.message = (
             f"backup {self.manifest.id} stands as database {name}, equal to its census{former}"
         )
+
+    def _clean_up(self, temporary: str, mark: Mark) -> None:
+        """Drop the database unless it is whole: what stands on the server tells, whatever became of the answers."""
+        try:
+            drop_unfinished(self.server, temporary, mark, target=self.target.database)
+        except ResguardoError as error:
+            log.warning(
+                "a later run of this request removes what this one has left", database=temporary, problem=str(error)
+            )
 
     def _plan(self) -> RestorePlan:
         with _dump(self.store, self.manifest) as chunks:
@@ -250,11 +255,12 @@ class _Restore:
     def _tell(self, **facts: object) -> None:
         self.context.findings.restore = self._outcome.model_copy(update=facts)
 
-    def _mark(self, state: MarkState) -> Mark:
+    def _mark(self, *, borrowed: tuple[str, ...]) -> Mark:
         metadata = self.request.metadata
         return Mark(
-            state, metadata.namespace, metadata.name, uid_of(self.request), self.request.fingerprint, self.manifest.id
-        )
+            MarkState.BEING_RESTORED, metadata.namespace, metadata.name, uid_of(self.request), self.request.fingerprint,
+            self.manifest.id, borrowed=borrowed,
+        )  # fmt: skip
 
 
 def _only(manifest: Manifest, role: ObjectRole) -> ObjectEntry:

@@ -1,14 +1,15 @@
 """One task from start to Report: its deadline, a polite stop, and an end that can be read, whatever happens.
 
-Deadline (SIGALRM) and stop (SIGTERM, SIGINT) are raised as errors in the main thread, wherever it is, so that every
-context manager on the way cleans up: uploads are aborted, processes ended, temporary databases dropped.
+Deadline (SIGALRM) and stop (SIGTERM, SIGINT) are raised as an error in the main thread, wherever it is and once, so that
+every context manager on the way cleans up: uploads are aborted, processes ended. What must not be left half done, such as a
+temporary database, goes at the end (Context.at_end), when nothing is raised any more.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import FrameType
@@ -55,6 +56,7 @@ class Deadline:
 
     at: datetime
     timeout: timedelta
+    _enforced: bool = field(default=False, init=False)
     _held: bool = field(default=False, init=False)
     _committed: bool = field(default=False, init=False)
     _pending: ResguardoError | None = field(default=None, init=False)
@@ -94,36 +96,46 @@ class Deadline:
         error = (
             self._exceeded() if number == signal.SIGALRM else Stopped(f"told to stop by {name}; nothing was committed")
         )
-        if self._held or self._committed:
+        if self._held or self._committed or not self._enforced:
             self._pending = error
             return
         # A second signal must not cut the clean-up short; the kubelet's SIGKILL is the bound of that.
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._enforced = False
         raise error
+
+    def take_signals(self) -> None:
+        """Let no signal end the process from now on, to its end: outside enforced() they are noted. Only in the main thread.
+
+        So a Report is written whatever comes, and nothing that was done is told as stopped.
+        """
+        for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
-        """Raise DeadlineExceeded or Stopped inside the block when one is due. Only in the main thread."""
-        numbers = [signal.SIGALRM, signal.SIGTERM, signal.SIGINT]
-        former = {number: signal.signal(number, self._on_signal) for number in numbers}
+        """Raise DeadlineExceeded or Stopped inside the block when one is due, and never again. After take_signals()."""
+        self._enforced = True
         signal.setitimer(signal.ITIMER_REAL, max(0.001, (self.at - datetime.now(UTC)).total_seconds()))
         try:
+            self.check()  # one that came just before
             yield
         finally:
+            self._enforced = False
             signal.setitimer(signal.ITIMER_REAL, 0)
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every task is given: credentials to use, a place for findings, its deadline, somebody to tell."""
+    """What every task is given: credentials to use, a place for findings, its deadline, somebody to tell.
+
+    `at_end` is left once the work has ended, however it did: by then no stop and no deadline interrupts any more.
+    """
 
     credentials: Credentials
     findings: Findings
     deadline: Deadline
     progress: Progress
+    at_end: ExitStack
 
 
 def perform(
@@ -135,14 +147,19 @@ def perform(
     credentials: Credentials,
     progress: Progress,
 ) -> Outcome:
-    """Run a task and say how it ended. Never raises: an unexpected error is a Report of InternalError, and is logged."""
+    """Run a task and say how it ended; the process is to end after it, since it takes no more signals.
+
+    Never raises: an unexpected error is a Report of InternalError, and is logged.
+    """
     started_at = datetime.now(UTC)
     findings = Findings()
     deadline = Deadline(started_at + timeout, timeout)
+    at_end = ExitStack()
     reason, message, exit_status = "", "", 0
+    deadline.take_signals()
     try:
         with deadline.enforced(), _disk_errors():
-            work(Context(credentials, findings, deadline, progress))
+            work(Context(credentials, findings, deadline, progress, at_end))
         reason, message = findings.reason, findings.message
     except ResguardoError as error:
         reason, message, exit_status = error.reason, str(error), error.exit_status
@@ -151,6 +168,11 @@ def perform(
         log.exception("unexpected error", task=task)
         reason, exit_status = INTERNAL_ERROR, 1
         message = f"{type(unexpected).__name__}: {unexpected}; this is a defect, please report it with the pod's log"
+    try:
+        at_end.close()
+    except Exception:
+        # What was done is done, and what failed has its reason.
+        log.exception("not everything could be cleaned up", task=task)
     report = Report(
         task=task,
         succeeded=exit_status == 0,

@@ -1,11 +1,12 @@
 """Makes the new database that a restore loads into, and drops it when that failed."""
 
+# ruff: noqa: S608 - these queries are put together from constants of this project
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from psycopg import errors, sql
 
 from resguardo.api.census import DatabaseProperties
 from resguardo.api.connection import IDENTIFIER_MAX_BYTES
-from resguardo.api.errors import ResguardoError, RestoreFailed, TargetBusy
+from resguardo.api.errors import RestoreFailed, TargetBusy
 from resguardo.postgres.connection import Server
 from resguardo.postgres.maintenance import (
     alter_database,
@@ -26,7 +27,8 @@ from resguardo.postgres.maintenance import (
     sessions_in,
     terminate_sessions,
 )
-from resguardo.postgres.mark import Mark, MarkedDatabase, MarkState, find_leftovers, read_marks
+from resguardo.postgres.mark import Mark, MarkedDatabase, find_leftovers, read_marks
+from resguardo.postgres.roles import borrowed_for_it_alone, give_memberships_back, lock_memberships, take_memberships
 from resguardo.postgres.run import seconds_until
 
 log = structlog.get_logger()
@@ -64,35 +66,49 @@ def create_database(
 ) -> None:
     """Make an empty database from template0 with the original's encoding and locale, marked, closed to PUBLIC.
 
-    Nobody can connect to it before the mark is there, so that what a crash leaves is either empty or marked.
+    The memberships that the mark names are taken in the transaction that writes it. Nobody can connect to the database
+    before the mark is there, so that what has none holds nothing. After any error, drop_unfinished() cleans up.
     """
     with maintenance(server, avoiding=target) as connection:
-        if _exists(connection, name):
+        if not _claim(connection, name) or _exists(connection, name):
             raise RestoreFailed(
                 f"a database {name} is there already, though the name was made up for this restore; try again"
             )
         statement = sql.SQL("CREATE DATABASE {} {} ALLOW_CONNECTIONS false").format(
             sql.Identifier(name), _likeness(properties, connection.info.server_version)
         )
-        try:
-            with bounded(connection, deadline, f"creating database {name}"):
-                _patiently(connection, statement, deadline)
-                with connection.transaction():
-                    comment_on_database(connection, name, str(mark))
-                    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
-                    alter_database(connection, name, "ALLOW_CONNECTIONS true")
-        except errors.DuplicateDatabase:
-            raise
-        except BaseException:
-            _drop_unmarked(server, name, target=target)
-            raise
+        with bounded(connection, deadline, f"creating database {name}"):
+            _patiently(connection, statement, deadline)
+            with connection.transaction():
+                lock_memberships(connection)
+                take_memberships(connection, mark.borrowed)
+                comment_on_database(connection, name, str(mark))
+                connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+                alter_database(connection, name, "ALLOW_CONNECTIONS true")
     log.info("created database", database=name)
 
 
-def _drop_unmarked(server: Server, name: str, *, target: str) -> None:
-    """Drop what a creation that was interrupted left: a moment ago there was no such database, and nobody can be in it."""
-    with suppress(ResguardoError), maintenance(server, avoiding=target) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+#: The advisory lock that a session holds while it makes a database: it tells who is at work, and when that is over. Such a
+#: lock is one database's own, and all sessions for one target are in the same one (maintenance()).
+_CLAIM = "pg_catalog.hashtextextended(pg_catalog.concat('resguardo makes ', %s::text), 0)"
+
+
+def _claim(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether nobody makes this database: then, for as long as the session lasts, it is the session's to make or remove."""
+    row = connection.execute(f"SELECT pg_catalog.pg_try_advisory_lock({_CLAIM})".encode(), [name]).fetchone()
+    return bool(row and row[0])
+
+
+def _end_creation(connection: psycopg.Connection[Any], name: str) -> None:
+    """End the session that makes a database, which may work on though its client is gone, and wait until it has ended."""
+    connection.execute(
+        "SELECT pg_catalog.pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l"
+        " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.pid <> pg_catalog.pg_backend_pid()"
+        " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+        f" AND (l.classid::bigint << 32) | l.objid::bigint = {_CLAIM}".encode(),
+        [name],
+    )
+    connection.execute(f"SELECT pg_catalog.pg_advisory_lock({_CLAIM})".encode(), [name])
 
 
 def _likeness(properties: DatabaseProperties, version: int) -> sql.Composable:
@@ -130,21 +146,25 @@ def _patiently(connection: psycopg.Connection[Any], statement: sql.Composed, dea
 
 
 def drop_unfinished(server: Server, name: str, mark: Mark, *, target: str) -> None:
-    """Drop the database that this run began and could not finish, whoever is in it. Does nothing where it is gone.
+    """Drop the database that this run began and could not finish, whoever is in it, and give back what was borrowed for it.
 
-    Raises RestoreFailed where its comment does not say that it is this very run's and unfinished.
+    Does nothing where it is gone or whole; ends its creation where that is still going on. Raises RestoreFailed where its
+    comment says that it is somebody else's, DeadlineExceeded after half a minute.
     """
     give_up = time.monotonic() + DROP_SECONDS
-    with maintenance(server, avoiding=target) as connection:
-        if not _exists(connection, name):
-            return
+    with (
+        maintenance(server, avoiding=target) as connection,
+        bounded(connection, give_up, f"dropping database {name}"),
+    ):
+        _end_creation(connection, name)
         marks = read_marks(read_comment(connection, name))[1]
-        if marks != (mark,) or mark.state is not MarkState.BEING_RESTORED:
+        if not _exists(connection, name) or marks == (mark.restored(),):
+            return
+        if marks != (mark,) and not _is_bare(connection, name):
             raise RestoreFailed(f"database {name} does not carry the mark of this restore, and was not dropped")
         alter_database(connection, name, "ALLOW_CONNECTIONS false")
         terminate_sessions(connection, name)
-        with bounded(connection, give_up, f"dropping database {name}"):
-            _patiently(connection, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)), give_up)
+        _remove(connection, name, give_up)
     log.info("dropped the unfinished database", database=name)
 
 
@@ -153,7 +173,9 @@ def drop_leftovers(
 ) -> list[str]:
     """Drop what an interrupted run of this very request left unfinished, and give the names.
 
-    Raises TargetBusy where somebody is at work in one: that run has not ended.
+    What a killed run borrowed is given back. So goes what runs for this target were making when they were killed, of
+    whatever request: it bears no mark yet and is empty. Raises TargetBusy where somebody is at work in one: that run has
+    not ended.
     """
     dropped = []
     with maintenance(server, avoiding=target) as connection:
@@ -165,10 +187,44 @@ def drop_leftovers(
                 raise TargetBusy(
                     f"another run of this request is loading database {name} ({at_work[0]}): let it end, or end it"
                 )
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-            log.info("dropped what an interrupted run left", database=name)
             dropped.append(name)
+        dropped += _bare_ones(connection, target)
+        for name in dropped:
+            _remove(connection, name, time.monotonic() + DROP_SECONDS)
+            log.info("dropped what an interrupted run left", database=name)
     return dropped
+
+
+def _remove(connection: psycopg.Connection[Any], name: str, give_up: float) -> None:
+    """Give back what was borrowed for a database, and drop it: in this order, since its mark is what remembers it."""
+    with connection.transaction():
+        # Its right to drop the database may be that of an owner whose membership goes back.
+        alter_database(connection, name, "OWNER TO CURRENT_USER")
+        give_memberships_back(connection, borrowed_for_it_alone(connection, name))
+    _patiently(connection, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)), give_up)
+
+
+def _bare_ones(connection: psycopg.Connection[Any], target: str) -> list[str]:
+    """Databases that some restore of this target was making, nobody has marked yet, and nobody is at work on."""
+    rows = connection.execute("SELECT datname FROM pg_catalog.pg_database WHERE NOT datallowconn ORDER BY datname")
+    names = [
+        name
+        for (name,) in rows.fetchall()
+        if re.fullmatch(r"[0-9a-f]{6}", name[-6:]) and name == temporary_name(target, name[-6:])
+    ]
+    # The claim first: until it is had, the mark may be on its way.
+    return [name for name in names if _claim(connection, name) and _is_bare(connection, name)]
+
+
+def _is_bare(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether a database is as create_database() makes it at first: this role's, closed, and without a word."""
+    row = connection.execute(
+        "SELECT NOT d.datallowconn AND r.rolname = current_user"
+        " AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NULL"
+        " FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE d.datname = %s",
+        [name],
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _exists(connection: psycopg.Connection[Any], name: str) -> bool:

@@ -13,6 +13,7 @@ from psycopg import errors, sql
 
 from resguardo.api.errors import DatabaseNotFound, DeadlineExceeded, PermissionDenied
 from resguardo.postgres.connection import Server
+from resguardo.postgres.mark import MarkedDatabase, read_marks
 from resguardo.postgres.run import seconds_until
 
 _DATABASES = ("postgres", "template1")
@@ -59,6 +60,16 @@ def read_comment(connection: psycopg.Connection[Any], database: str) -> str | No
         [database],
     ).fetchone()
     return row[0] if row else None
+
+
+def read_marked(connection: psycopg.Connection[Any]) -> list[MarkedDatabase]:
+    """The databases of the server whose comments carry marks."""
+    rows = connection.execute(
+        "SELECT d.datname, pg_catalog.shobj_description(d.oid, 'pg_database') FROM pg_catalog.pg_database d"
+        " ORDER BY d.datname"
+    ).fetchall()
+    read = [MarkedDatabase(name, read_marks(comment)[1]) for name, comment in rows]
+    return [database for database in read if database.marks]
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 A mark is one line, after the original comment:
 
-    Being restored by Resguardo: request <namespace>/<name> uid <uid> fingerprint <hex> backup <id>
+    Being restored by Resguardo: request <namespace>/<name> uid <uid> fingerprint <hex> backup <id> borrowed <role>,<role>
     Restored by Resguardo: request …
     Kept aside by Resguardo: request … as "<the name it was given>"
 
-`Being restored` is what a restore writes before it loads; such a database holds nothing that anybody could miss. `Restored`
+`Being restored` is what a restore writes before it loads; such a database holds nothing that anybody could miss. It names
+the roles that the restoring role has made itself a member of, for whoever removes what a killed restore left. `Restored`
 replaces it once all is loaded: in the same transaction that gives the database its name, or when it is left aside because
 it differs from the census. `Kept aside` is added to the database that had the name before.
 """
@@ -43,14 +44,16 @@ class Mark:
     backup_id: str
     #: Of a database that was kept aside: the name that it was given then.
     kept_as: str | None = None
+    #: Of a database that is being restored: the memberships to give back.
+    borrowed: tuple[str, ...] = ()
 
     def restored(self) -> Mark:
         """The mark of the same request on a database that is whole."""
-        return replace(self, state=MarkState.RESTORED, kept_as=None)
+        return replace(self, state=MarkState.RESTORED, kept_as=None, borrowed=())
 
     def kept_aside(self, name: str) -> Mark:
         """The mark of the same request on the database that had the name before."""
-        return replace(self, state=MarkState.KEPT_ASIDE, kept_as=name)
+        return replace(self, state=MarkState.KEPT_ASIDE, kept_as=name, borrowed=())
 
     def is_of(self, *, uid: str, fingerprint: str) -> bool:
         """Whether the request is this one: by its uid, or applied again with the same content (docs/decisions/0003)."""
@@ -63,15 +66,16 @@ class Mark:
     def __str__(self) -> str:
         """The line; `parse_mark` is the inverse."""
         where = "" if self.kept_as is None else f" as {json.dumps(self.kept_as)}"
+        borrowed = f" borrowed {','.join(map(_word, self.borrowed))}" if self.borrowed else ""
         return (
             f"{self.state.value} by Resguardo: request {_word(self.namespace)}/{_word(self.name)} uid {_word(self.uid)} "
-            f"fingerprint {_word(self.fingerprint)} backup {_word(self.backup_id)}{where}"
+            f"fingerprint {_word(self.fingerprint)} backup {_word(self.backup_id)}{borrowed}{where}"
         )
 
 
 _LINE = re.compile(
     r"(?P<state>Being restored|Restored|Kept aside) by Resguardo: request (?P<namespace>[^\s/]+)/(?P<name>[^\s/]+)"
-    r" uid (?P<uid>\S+) fingerprint (?P<fingerprint>\S+) backup (?P<backup_id>\S+)(?: as (?P<kept_as>\".*\"))?"
+    r" uid (?P<uid>\S+) fingerprint (?P<fingerprint>\S+) backup (?P<backup_id>\S+)(?: borrowed (?P<borrowed>\S+))?(?: as (?P<kept_as>\".*\"))?"
 )
 
 
@@ -110,6 +114,7 @@ def parse_mark(line: str) -> Mark | None:
         fingerprint=_text(match["fingerprint"]),
         backup_id=_text(match["backup_id"]),
         kept_as=kept_as,
+        borrowed=tuple(map(_text, match["borrowed"].split(","))) if match["borrowed"] else (),
     )
 
 
@@ -179,6 +184,17 @@ def find_leftovers(databases: Sequence[MarkedDatabase], *, uid: str, fingerprint
             for mark in database.marks
         )
     ]
+
+
+def borrowed_for(databases: Iterable[MarkedDatabase]) -> frozenset[str]:
+    """The roles that the restores of these databases, which have not ended, have borrowed and need."""
+    return frozenset(
+        role
+        for database in databases
+        for mark in database.marks
+        if mark.state is MarkState.BEING_RESTORED
+        for role in mark.borrowed
+    )
 
 
 def find_kept_aside(databases: Sequence[MarkedDatabase], *, target: str, uid: str, fingerprint: str) -> list[str]:

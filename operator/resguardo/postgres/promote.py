@@ -40,6 +40,7 @@ from resguardo.postgres.maintenance import (
     terminate_sessions,
 )
 from resguardo.postgres.mark import Mark, read_marks, with_marks
+from resguardo.postgres.roles import borrowed_for_it_alone, give_memberships_back
 from resguardo.postgres.run import seconds_until
 from resguardo.postgres.target import find_hangers
 
@@ -172,9 +173,17 @@ class _Promotion:
             _rename(connection, self.target, self.keep_as)
             kept_aside = self.mark.kept_aside(self.keep_as)
             comment_on_database(connection, self.keep_as, with_marks(original, [*marks, kept_aside]))
-        original, _ = read_marks(read_comment(connection, self.temporary))
         _rename(connection, self.temporary, self.target)
-        comment_on_database(connection, self.target, with_marks(original, [self.mark.restored()]))
+        _mark_restored(connection, self.target, self.mark)
+
+
+def _mark_restored(connection: psycopg.Connection[Any], database: str, mark: Mark) -> None:
+    """Say that a database is whole, and give back what was borrowed for it; inside a transaction, so that both are done."""
+    borrowed = borrowed_for_it_alone(connection, database)
+    original, _ = read_marks(read_comment(connection, database))
+    comment_on_database(connection, database, with_marks(original, [mark.restored()]))
+    # Last: the right to change the database may be that of its owner.
+    give_memberships_back(connection, borrowed)
 
 
 class _InTheWay(Exception):
@@ -223,9 +232,8 @@ def _ending_sessions(server: Server, names: Sequence[str], *, avoiding: str) -> 
 
 def leave_aside(server: Server, temporary: str, *, mark: Mark, target: str) -> None:
     """Mark a loaded database that differs from the census as restored, so that nothing takes it for unfinished and drops it."""
-    with maintenance(server, avoiding=target) as connection:
-        original, _ = read_marks(read_comment(connection, temporary))
-        comment_on_database(connection, temporary, with_marks(original, [mark.restored()]))
+    with maintenance(server, avoiding=target) as connection, connection.transaction():
+        _mark_restored(connection, temporary, mark)
 
 
 def promotion_commands(temporary: str, target: str, *, keep_as: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,8 @@ from psycopg import errors, sql
 from resguardo.api.census import Role
 from resguardo.api.errors import ResguardoError
 from resguardo.postgres.connection import Server
-from resguardo.postgres.maintenance import maintenance
+from resguardo.postgres.maintenance import maintenance, read_marked
+from resguardo.postgres.mark import borrowed_for
 
 log = structlog.get_logger()
 
@@ -51,39 +52,57 @@ def create_roles(server: Server, roles: Sequence[Role], *, target: str) -> None:
 def borrowed_memberships(server: Server, roles: Sequence[str], *, target: str) -> Iterator[None]:
     """Make the connection's role a member of these for the length of the block, and give the memberships back after it.
 
-    Only for roles that it is no member of yet. Nobody gives them back when the process is killed; a later restore then
-    finds itself a member already, and leaves it so.
+    For moments only: nobody gives them back when the process is killed. A restore's are in its database's mark.
     """
     if not roles:
         yield
         return
-    with maintenance(server, avoiding=target) as connection:
-        _grant(connection, roles)
+    with maintenance(server, avoiding=target) as connection, connection.transaction():
+        take_memberships(connection, roles)
     try:
         yield
     finally:
         try:
             with maintenance(server, avoiding=target) as connection:
-                _revoke(connection, roles)
+                give_memberships_back(connection, roles)
         except ResguardoError as error:
-            # What was restored is restored; the message says what a person has to take back.
+            # What was done is done; the message says what a person has to take back.
             log.warning("memberships could not be given back", roles=list(roles), problem=str(error))
 
 
-def _grant(connection: psycopg.Connection[Any], roles: Sequence[str]) -> None:
+def lock_memberships(connection: psycopg.Connection[Any]) -> None:
+    """Until the transaction ends, let no other restore take a membership or give one back that both may need."""
+    connection.execute(
+        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('resguardo memberships', 0))"
+    )
+
+
+def take_memberships(connection: psycopg.Connection[Any], roles: Sequence[str]) -> None:
+    """Make the connection's role a member of these. Where it is one by its own doing, it stays so."""
     # From 16 on, a membership says what it is good for; before, it follows the member's own INHERIT.
     options = " WITH INHERIT TRUE, SET TRUE" if connection.info.server_version >= 160000 else ""
-    with connection.transaction():
-        for role in roles:
-            connection.execute(sql.SQL("GRANT {} TO CURRENT_USER{}").format(sql.Identifier(role), sql.SQL(options)))
+    for role in roles:
+        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER{}").format(sql.Identifier(role), sql.SQL(options)))
 
 
-def _revoke(connection: psycopg.Connection[Any], roles: Sequence[str]) -> None:
+def give_memberships_back(connection: psycopg.Connection[Any], roles: Iterable[str]) -> None:
+    """End the memberships that take_memberships began; each that cannot be ended is logged, for a person to do it."""
     for role in roles:
         try:
-            connection.execute(sql.SQL("REVOKE {} FROM CURRENT_USER").format(sql.Identifier(role)))
+            with connection.transaction():
+                connection.execute(sql.SQL("REVOKE {} FROM CURRENT_USER").format(sql.Identifier(role)))
         except errors.UndefinedObject:
             continue
+        except psycopg.DatabaseError as error:
+            log.warning("a membership could not be given back", role=role, problem=str(error).strip())
+
+
+def borrowed_for_it_alone(connection: psycopg.Connection[Any], database: str) -> list[str]:
+    """The memberships that a database's mark names and no other restore needs. In the transaction that gives them back."""
+    lock_memberships(connection)
+    marked = read_marked(connection)
+    others = borrowed_for(other for other in marked if other.name != database)
+    return sorted(borrowed_for(its for its in marked if its.name == database) - others)
 
 
 def roles_to_borrow(connection: psycopg.Connection[Any], owners: Sequence[str]) -> list[str]:

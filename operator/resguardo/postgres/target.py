@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg
@@ -13,8 +13,8 @@ from psycopg import errors, sql
 from resguardo.api.census import DatabaseProperties
 from resguardo.api.errors import PostgresError
 from resguardo.postgres.connection import Server
-from resguardo.postgres.maintenance import maintenance
-from resguardo.postgres.mark import MarkedDatabase, read_marks
+from resguardo.postgres.maintenance import maintenance, read_marked
+from resguardo.postgres.mark import MarkedDatabase, borrowed_for
 from resguardo.postgres.restored_properties import refused_settings
 from resguardo.postgres.run import run, tool
 from resguardo.rules.archive import Contents, major_of
@@ -30,6 +30,8 @@ _FIRST_OF_USERS = 16384
 def read_target_facts(server: Server, database: str, *, contents: Contents, wanted: DatabaseProperties) -> TargetFacts:
     """Everything that rules.restore_plan decides by. `database` is the target's name, `wanted` the original's properties."""
     with maintenance(server, avoiding=database) as connection:
+        # Before the memberships are read: one that has ended in between is then known as borrowed, and taken anew.
+        borrowed = borrowed_for(read_marked(connection))
         role, is_superuser, can_create_databases, can_create_roles, inherits = _one(
             connection,
             "SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolinherit FROM pg_catalog.pg_roles"
@@ -43,7 +45,7 @@ def read_target_facts(server: Server, database: str, *, contents: Contents, want
             can_create_databases=can_create_databases,
             can_create_roles=can_create_roles,
             inherits=inherits,
-            roles=_read_roles(connection),
+            roles=_read_roles(connection, borrowed),
             extensions=_read_extensions(connection),
             absent_label_providers=frozenset(_absent_label_providers(connection, contents, role)),
             refused_settings=tuple(refused_settings(connection, wanted, role)),
@@ -57,12 +59,7 @@ def read_target_facts(server: Server, database: str, *, contents: Contents, want
 def marked_databases(server: Server, database: str) -> list[MarkedDatabase]:
     """The databases of the server whose comments carry marks; `database` is the target's name."""
     with maintenance(server, avoiding=database) as connection:
-        rows = connection.execute(
-            "SELECT d.datname, pg_catalog.shobj_description(d.oid, 'pg_database') FROM pg_catalog.pg_database d"
-            " ORDER BY d.datname"
-        ).fetchall()
-    read = [MarkedDatabase(name, read_marks(comment)[1]) for name, comment in rows]
-    return [database for database in read if database.marks]
+        return read_marked(connection)
 
 
 def find_hangers(connection: psycopg.Connection[Any], database: str) -> list[str]:
@@ -100,7 +97,7 @@ def _tool_major(wanted: int) -> int:
     return major_of(said.rpartition("(PostgreSQL) ")[2])
 
 
-def _read_roles(connection: psycopg.Connection[Any]) -> dict[str, RoleFacts]:
+def _read_roles(connection: psycopg.Connection[Any], borrowed: Iterable[str]) -> dict[str, RoleFacts]:
     # From 16 on, membership alone allows neither SET ROLE nor the use of rights, and CREATEROLE alone grants nothing.
     if connection.info.server_version >= 160000:
         settable = "pg_catalog.pg_has_role(r.oid, 'SET')"
@@ -111,10 +108,13 @@ def _read_roles(connection: psycopg.Connection[Any]) -> dict[str, RoleFacts]:
     rows = connection.execute(
         f"""
         SELECT r.rolname, r.rolsuper, pg_catalog.pg_has_role(r.oid, 'USAGE'), {settable},
-               {grantable} AND NOT r.rolsuper AND NOT pg_catalog.pg_has_role(r.oid, me.oid, 'MEMBER')
+               {grantable} AND NOT r.rolsuper AND NOT pg_catalog.pg_has_role(r.oid, me.oid, 'MEMBER'),
+               r.rolname = ANY(%s) AND EXISTS (SELECT FROM pg_catalog.pg_auth_members m
+                                               WHERE m.roleid = r.oid AND m.member = me.oid AND m.grantor = me.oid)
         FROM pg_catalog.pg_roles r
         JOIN pg_catalog.pg_roles me ON me.rolname = current_user
-        """.encode()
+        """.encode(),
+        [list(borrowed)],
     )
     return {name: RoleFacts(*facts) for name, *facts in rows}
 

@@ -17,6 +17,8 @@ class RoleFacts:
     is_settable: bool = False
     #: The connection's role may grant the membership to itself.
     is_grantable: bool = False
+    #: The connection's role has granted the membership to itself for another restore, which takes it back when it ends.
+    is_borrowed: bool = False
 
     @property
     def can_own(self) -> bool:

@@ -115,7 +115,7 @@ def borrow(owners: set[str], missing: list[str], facts: TargetFacts) -> Borrowin
         if role is None:
             # One that is to be created can be granted by its creator; any other is a blocker already.
             borrowed += [name] if name in missing else []
-        elif role.can_own:
+        elif role.can_own and not role.is_borrowed:
             continue
         elif role.is_superuser:
             blockers.append(
