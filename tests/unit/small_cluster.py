@@ -138,11 +138,7 @@ class SmallCluster:
 
     def delete(self, kind: str, name: str) -> None:
         """And what it owns, as the garbage collector does."""
-        gone = self._objects.pop((kind, name))
-        for owned_kind, owned_name in list(self._objects):
-            owners = self._objects.get((owned_kind, owned_name), {}).get("metadata", {}).get("ownerReferences", [])
-            if any(owner["uid"] == gone["metadata"]["uid"] for owner in owners):
-                self.delete(owned_kind, owned_name)
+        self._collect(self._objects.pop((kind, name))["metadata"]["uid"])
 
     def names(self, kind: str) -> Names:
         return [name for other, name in sorted(self._objects) if other == kind]
@@ -162,6 +158,12 @@ class SmallCluster:
         metadata = {**template["metadata"], "name": job_name, "namespace": "default", "ownerReferences": [owner]}
         self.put({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]})
         return job_name
+
+    def pods_of(self, job_name: str) -> list[Body]:
+        """The pods of a Job, oldest first."""
+        uid = self._objects["Job", job_name]["metadata"]["uid"]
+        pods = [body for (kind, _), body in self._objects.items() if kind == "Pod"]
+        return [pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"]["ownerReferences"])]
 
     def start(self, job_name: str, *, pod_status: Body | None = None) -> Body:
         """The Job's pod, running unless told otherwise."""
@@ -225,12 +227,8 @@ class SmallCluster:
     ) -> None:
         """The Job ends, with the exit status of its Report or another."""
         job = self._objects["Job", job_name]
-        pods = [
-            name
-            for (kind, name), body in self._objects.items()
-            if kind == "Pod" and job_name in body["metadata"]["labels"].get(JOB_NAME_LABEL, "")
-        ]
-        pod = self._objects["Pod", pods[-1]] if pods else self.start(job_name)
+        pods = self.pods_of(job_name)
+        pod = pods[-1] if pods else self.start(job_name)
         status = exit_status if exit_status is not None else 0 if report and report.succeeded else 1
         ended = {"exitCode": status, "reason": killed or ("Completed" if status == 0 else "Error")}
         if report is not None:
@@ -241,7 +239,10 @@ class SmallCluster:
         }
         if not keep_pod:
             self.delete("Pod", pod["metadata"]["name"])
-        kind = "Complete" if status == 0 else "Failed"
+        job.setdefault("status", {}).setdefault("startTime", print_time(self.now))
+        # One that was told to end is Failed, whatever its process did.
+        told_to_end = [item for item in job["status"].get("conditions", []) if item["type"] == "FailureTarget"]
+        kind = "Complete" if status == 0 and not told_to_end else "Failed"
         condition = {
             "type": kind,
             "status": "True",
@@ -249,12 +250,17 @@ class SmallCluster:
             "message": "of the Job",
         }
         if kind == "Failed":
-            condition["reason"] = job_reason
-        job.setdefault("status", {}).setdefault("startTime", print_time(self.now))
-        job["status"]["conditions"] = [condition]
+            condition["reason"] = told_to_end[0]["reason"] if told_to_end else job_reason
+        job["status"]["conditions"] = [*told_to_end, condition]
         if kind == "Complete":
             job["status"]["completionTime"] = print_time(self.now)
         self._touch(job)
+
+    def _collect(self, uid: str) -> None:
+        for kind, name in list(self._objects):
+            owners = self._objects.get((kind, name), {}).get("metadata", {}).get("ownerReferences", [])
+            if any(owner["uid"] == uid for owner in owners):
+                self.delete(kind, name)
 
     def _touch(self, body: Body) -> None:
         body["metadata"]["resourceVersion"] = str(next(self._numbers))

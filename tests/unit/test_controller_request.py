@@ -312,12 +312,22 @@ class TestEnds:
 
     def test_a_node_that_is_lost_ends_it(self, world: World) -> None:
         _run(world)
+        world.cluster.tell_to_end(JOB)
         due = world.settle(REQUEST_KEY)
-        assert due == world.cluster.now + timedelta(hours=6, minutes=8)
+        assert due == world.cluster.now + timedelta(minutes=2)
         world.cluster.now = due
         world.settle(REQUEST_KEY)
         assert world.condition("Succeeded", REQUEST_KEY) == ("False", "Interrupted")
         assert "node-1" in world.message("Succeeded", REQUEST_KEY)
+
+    def test_an_operator_whose_clock_is_ahead_does_not_call_it_interrupted_while_it_runs(self, world: World) -> None:
+        _run(world)
+        world.pass_time(hours=8)
+        world.settle(REQUEST_KEY)
+        assert world.condition("Succeeded", REQUEST_KEY) == ("Unknown", "Running")
+        world.cluster.finish(JOB, world.report(Task.RESTORE))
+        world.settle(REQUEST_KEY)
+        assert world.condition("Succeeded", REQUEST_KEY) == ("True", "Restored")
 
     def test_what_its_pod_waited_for_is_in_its_end(self, world: World) -> None:
         world.request()

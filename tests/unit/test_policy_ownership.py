@@ -160,6 +160,18 @@ def test_an_older_operator_leaves_alone_what_a_newer_one_wrote(world: World) -> 
     assert world.condition("Accepted") == ("False", "NewerOperator")
 
 
+def test_nor_does_it_remove_the_checks_that_a_newer_one_made(world: World) -> None:
+    newer, older = (world.new_controller(replace(SETTINGS, version=version)) for version in ("0.10.0", "0.9.5"))
+    world.controller = newer
+    world.policy()
+    world.settle(POLICY_KEY)
+    world.cluster.annotate("BackupPolicy", "portal-prod", "resguardo.dev/take-over-from", "other/ns/name@3")
+    older.reconcile(POLICY_KEY)
+    assert len(world.cluster.names("Job")) == 2
+    newer.reconcile(POLICY_KEY)
+    assert len(world.cluster.names("Job")) == 1
+
+
 def test_a_newer_operator_writes_anew_what_an_older_one_wrote(world: World) -> None:
     world.accepted_policy()
     checks = world.cluster.names("Job")

@@ -44,6 +44,24 @@ def test_a_backup_is_no_news_again_when_what_hid_it_is_gone(world: World) -> Non
     assert world.told().count("BackupSucceeded") == 1
 
 
+def test_a_failed_run_is_no_news_again_when_what_hid_it_is_gone_nor_when_status_is_lost(world: World) -> None:
+    world.accepted_policy()
+    world.back_up(reason="DumpFailed")
+    world.pass_time(minutes=1)
+    job = world.cluster.tick_cron_job("portal-prod-backup")
+    waiting = {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]}
+    world.cluster.start(job, pod_status={"phase": "Pending", **waiting})
+    world.settle(POLICY_KEY)
+    assert world.condition("BackedUp") == ("False", "ErrImagePull")
+    world.cluster.delete("Job", job)
+    world.settle(POLICY_KEY)
+    assert world.condition("BackedUp") == ("False", "DumpFailed")
+    world.cluster.edit("BackupPolicy", "portal-prod", status={})
+    world.settle(POLICY_KEY)
+    assert world.condition("BackedUp") == ("False", "DumpFailed")
+    assert world.told().count("DumpFailed") == 1
+
+
 def test_a_condition_keeps_its_time_until_its_status_changes(world: World) -> None:
     world.accepted_policy()
     world.back_up(reason="DumpFailed")

@@ -42,10 +42,14 @@ def claim_on(live: Object, wanted: Object) -> Claim:
     if owner is not None and owner.get("uid") != ours["uid"]:
         same_name = (owner.get("kind"), owner.get("name")) == (ours["kind"], ours["name"])
         return Claim.STALE if same_name else Claim.TAKEN
-    stamped = _annotation(live, WRITER_VERSION_ANNOTATION)
-    if _version_key(stamped) > _version_key(_annotation(wanted, WRITER_VERSION_ANNOTATION)):
+    if is_newer(_annotation(live, WRITER_VERSION_ANNOTATION), _annotation(wanted, WRITER_VERSION_ANNOTATION)):
         return Claim.NEWER
     return Claim.OURS
+
+
+def is_newer(stamped: str, version: str) -> bool:
+    """Whether a newer operator than one of `version` wrote what is `stamped`; without a stamp, none did."""
+    return _version_key(stamped) > _version_key(version)
 
 
 def of_live(wanted: Object, live: Object | None) -> Object:

@@ -7,7 +7,7 @@ from datetime import datetime
 from resguardo.api.base import print_time
 from resguardo.api.conditions import RECONCILING, STALLED, Condition, ConditionStatus, PolicyCondition, Reason
 from resguardo.api.errors import BackupNotFound
-from resguardo.api.policy import BackupPolicyStatus
+from resguardo.api.policy import BackupPolicyStatus, RunSummary
 from resguardo.controller.history import History
 from resguardo.controller.outcome import REPORTED_REASONS, Notice
 from resguardo.rules.conditions import Verdict, find, merge
@@ -96,14 +96,22 @@ def transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tup
         ended = status.last_run if kind is PolicyCondition.BACKED_UP else None
         run = ended.job_name if ended else ""
         run_before = previous.last_run.job_name if previous.last_run and run else ""
-        if kind is PolicyCondition.BACKED_UP and after.status is TRUE:
-            # Told once for each run, however its end came to light; what a former policy left in the bucket is no news.
-            if ended and (before is None or before.status is not TRUE or run != run_before):
-                once = (kind.value, after.reason, run, print_time(ended.started_at))
-                notices.append(Notice(once, after.reason, after.message, is_warning=False))
-        elif before is None or (before.status, before.reason, run_before) != (after.status, after.reason, run):
+        if before is not None and (before.status, before.reason, run_before) == (after.status, after.reason, run):
+            continue
+        subject: tuple[str, ...]
+        if ended is not None and _is_result(after, ended):
+            # Told once for each run, however its end came to light, and though something else was told in between.
+            subject = (kind.value, after.reason, run, print_time(ended.started_at))
+        elif kind is PolicyCondition.BACKED_UP and after.status is TRUE:
+            continue  # what a former policy left in the bucket is no news
+        else:
             # Named after what it was before, which two operators at once read alike; "now" they do not.
             since = print_time(before.last_transition_time) if before else ""
             subject = (kind.value, since, after.status.value, after.reason, run, str(status.observed_generation))
-            notices.append(Notice(subject, after.reason, after.message, is_warning=after.status is FALSE))
+        notices.append(Notice(subject, after.reason, after.message, is_warning=after.status is FALSE))
     return tuple(notices)
+
+
+def _is_result(backed_up: Condition, ended: RunSummary) -> bool:
+    """Whether the condition tells what came of that run."""
+    return backed_up.status is TRUE or (ended.succeeded is False and backed_up.reason == ended.reason)

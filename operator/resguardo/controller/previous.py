@@ -10,8 +10,8 @@ from resguardo.api.conditions import ConditionStatus, Reason, RequestCondition
 from resguardo.api.report import Task
 from resguardo.api.request import RestoreRequest, RestoreRequestStatus
 from resguardo.controller.objects import Manifest, build_drop_job, drop_job_name
-from resguardo.controller.outcome import Notice, ObjectRef, Outcome
-from resguardo.controller.runs import Run
+from resguardo.controller.outcome import Notice, Outcome
+from resguardo.controller.runs import Run, to_remove
 from resguardo.controller.settings import Settings
 from resguardo.rules.backoff import delay
 from resguardo.rules.conditions import Verdict, find, merge
@@ -36,7 +36,7 @@ def drop_previous(
     if latest is None:
         begins = Verdict(ConditionStatus.UNKNOWN, Reason.RUNNING, f"database {previous} is about to be dropped")
         return Outcome(create=(_drop_job(request, status, settings, 1),), status=_told(request, status, begins, now))
-    superseded = tuple(ObjectRef(run.name, run.uid) for run in drops if run is not latest)
+    superseded = to_remove((run for run in drops if run is not latest), version=settings.version)
     if latest.ended_at is None:
         told = _told(request, status, _while_it_runs(status, latest), now)
         return Outcome(delete=superseded, status=told, look_again_at=latest.look_again_at)

@@ -27,10 +27,10 @@ from resguardo.controller.objects import (
     build_manual_job,
     manual_job_name,
 )
-from resguardo.controller.outcome import Notice, ObjectRef, Outcome, Refusal, earliest, read_status
+from resguardo.controller.outcome import Notice, Outcome, Refusal, earliest, read_status
 from resguardo.controller.ownership import Claim, claim_on, is_changed, is_edited, of_live
 from resguardo.controller.policy_status import all_conditions, newest_result, ready_verdict, transitions
-from resguardo.controller.runs import Run, read_runs
+from resguardo.controller.runs import Run, read_runs, to_remove
 from resguardo.controller.settings import Settings
 from resguardo.rules.conditions import Verdict, find
 from resguardo.rules.lateness import late_at
@@ -70,7 +70,7 @@ def reconcile_policy(resource: Object, seen: PolicySeen, settings: Settings, now
     try:
         policy = read_document(dict(resource))
     except DocumentInvalid as error:
-        return _invalid(resource, previous, runs, str(error), cron_job=seen.cron_job, now=now)
+        return _invalid(resource, previous, runs, str(error), cron_job=seen.cron_job, settings=settings, now=now)
     if not isinstance(policy, BackupPolicy):
         raise TypeError(f"{resource.get('kind')} is no BackupPolicy")
     return _Reconcile(policy, previous, seen, runs, settings, now).outcome()
@@ -119,9 +119,9 @@ class _Reconcile:
         return Outcome(
             apply=(*apply, *self._healed(checks)),
             create=(*new_check, *manual.create),
-            delete=tuple(
-                ObjectRef(run.name, run.uid)
-                for run in (*plan.superseded, *self._old_manual_runs(), *_hanging(self.runs, self.previous))
+            delete=to_remove(
+                (*plan.superseded, *self._old_manual_runs(), *_hanging(self.runs, self.previous)),
+                version=self.settings.version,
             ),
             notices=(*transitions(self.previous, status), *manual.notices),
             status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
@@ -266,6 +266,7 @@ def _invalid(
     message: str,
     *,
     cron_job: Object | None,
+    settings: Settings,
     now: datetime,
 ) -> Outcome:
     """A document that passed the API server's schema and not the models'. The CronJob stays as the former one made it."""
@@ -291,7 +292,7 @@ def _invalid(
     return Outcome(
         notices=transitions(previous, status),
         status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
-        delete=tuple(ObjectRef(run.name, run.uid) for run in _hanging(runs, previous)),
+        delete=to_remove(_hanging(runs, previous), version=settings.version),
         look_again_at=earliest(late_moment, *(run.look_again_at for run in runs), after=now),
     )
 

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from resguardo.api.names import FROZEN_POLICY_ANNOTATION, POLICY_HASH_ANNOTATION, TASK_LABEL
+from resguardo.api.names import (
+    FROZEN_POLICY_ANNOTATION,
+    POLICY_HASH_ANNOTATION,
+    TASK_LABEL,
+    WRITER_VERSION_ANNOTATION,
+)
 from resguardo.api.report import Report
-from resguardo.controller import waiting
+from resguardo.controller import ownership, waiting
+from resguardo.controller.outcome import ObjectRef
 from resguardo.controller.pod import GRACE_SECONDS
 from resguardo.controller.waiting import Waiting
 
 Object = Mapping[str, Any]
 
-#: Kubernetes ends a Job at its deadline. One that has not ended this long after it hangs on a node that is lost.
-OVERDUE_SLACK = timedelta(minutes=3)
 #: How long a pod that was told to end may still write its Report.
 ENDING_SLACK = timedelta(seconds=GRACE_SECONDS + 30)
 
@@ -47,6 +51,8 @@ class Run:
     look_again_at: datetime | None
     policy_hash: str
     policy: Object
+    #: Version of the operator that made it; "" where a CronJob did.
+    writer: str
     is_deleting: bool
     #: Kubernetes wants it ended and cannot: its pod is on a node that does not answer.
     hangs: bool
@@ -75,6 +81,11 @@ def needs_events(job: Object, pods: Sequence[Object]) -> str | None:
     return str(pod["metadata"]["uid"]) if waiting.is_pending(pod) else None
 
 
+def to_remove(runs: Iterable[Run], *, version: str) -> tuple[ObjectRef, ...]:
+    """The runs as an operator of `version` may remove them: what a newer one made is not its own to judge."""
+    return tuple(ObjectRef(run.name, run.uid) for run in runs if not ownership.is_newer(run.writer, version))
+
+
 def parse_time(text: str) -> datetime:
     """A time as the API server prints it."""
     return datetime.fromisoformat(text)
@@ -87,7 +98,7 @@ def _read(job: Object, pod: Object | None, events: Mapping[str, Sequence[Object]
     task = (metadata.get("labels") or {}).get(TASK_LABEL, "")
     report, exit_reason, exit_detail = _last_words(pod, task)
     conditions = _conditions(job)
-    ended_at, completed, failure, detail = _end(job, conditions, pod, started_at, now)
+    ended_at, completed, failure, detail = _end(job, conditions, pod, now)
     watched = str((pod or job)["metadata"]["uid"])
     held_up = waiting.waiting_of(job, pod, events.get(watched, ())) if ended_at is None else None
     template = job.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations") or {}
@@ -103,20 +114,19 @@ def _read(job: Object, pod: Object | None, events: Mapping[str, Sequence[Object]
         detail=exit_detail or detail,
         report=report,
         waiting=held_up,
-        look_again_at=_look_again_at(job, conditions, pod, started_at=started_at, now=now)
-        if ended_at is None
-        else None,
+        look_again_at=_look_again_at(job, conditions, pod, now) if ended_at is None else None,
         policy_hash=(metadata.get("annotations") or {}).get(POLICY_HASH_ANNOTATION, ""),
         policy=_frozen(template.get(FROZEN_POLICY_ANNOTATION, "")),
+        writer=(metadata.get("annotations") or {}).get(WRITER_VERSION_ANNOTATION, ""),
         is_deleting=bool(metadata.get("deletionTimestamp")),
         hangs=ended_at is not None and "FailureTarget" in conditions and not conditions.keys() & {"Complete", "Failed"},
     )
 
 
 def _end(
-    job: Object, conditions: Mapping[str, Object], pod: Object | None, started_at: datetime, now: datetime
+    job: Object, conditions: Mapping[str, Object], pod: Object | None, now: datetime
 ) -> tuple[datetime | None, bool | None, str, str]:
-    """When and how a Job ended, as far as its conditions and the clock can tell."""
+    """When and how a Job ended, as Kubernetes tells it: that its deadline is over by our clock alone says nothing."""
     if "Complete" in conditions:
         ended = job["status"].get("completionTime") or conditions["Complete"]["lastTransitionTime"]
         return parse_time(ended), True, "", ""
@@ -129,9 +139,6 @@ def _end(
         if now >= (given_up_at := parse_time(target["lastTransitionTime"]) + ENDING_SLACK):
             text = f"{target.get('message', 'told to end')}, and its pod does not end: {_whereabouts(pod)}"
             return given_up_at, None, NODE_LOST, text
-    overdue_at = _overdue_at(job, started_at)
-    if overdue_at is not None and now >= overdue_at:
-        return overdue_at, None, NODE_LOST, f"still running long after its deadline: {_whereabouts(pod)}"
     return None, None, "", ""
 
 
@@ -146,22 +153,8 @@ def _failed(condition: Object) -> tuple[datetime, bool, str, str]:
     return parse_time(condition["lastTransitionTime"]), False, known, condition.get("message", "")
 
 
-def _overdue_at(job: Object, started_at: datetime) -> datetime | None:
-    deadline = job.get("spec", {}).get("activeDeadlineSeconds")
-    if deadline is None or job["spec"].get("suspend") or not job.get("status", {}).get("startTime"):
-        return None
-    return started_at + timedelta(seconds=deadline) + OVERDUE_SLACK
-
-
-def _look_again_at(
-    job: Object,
-    conditions: Mapping[str, Object],
-    pod: Object | None,
-    *,
-    started_at: datetime,
-    now: datetime,
-) -> datetime | None:
-    times = [_overdue_at(job, started_at)]
+def _look_again_at(job: Object, conditions: Mapping[str, Object], pod: Object | None, now: datetime) -> datetime | None:
+    times = []
     if target := conditions.get("FailureTarget"):
         times.append(parse_time(target["lastTransitionTime"]) + ENDING_SLACK)
     if pod is None:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from resguardo.api.base import print_time
-from resguardo.api.names import WRITER_VERSION_ANNOTATION
+from resguardo.api.names import FROZEN_POLICY_ANNOTATION, TASK_LABEL, WRITER_VERSION_ANNOTATION
 from resguardo.controller.cluster import ClusterError
+from resguardo.controller.effects import COMPONENT
 from tests.unit.small_cluster import Body, SmallCluster
+
+Version = tuple[int, ...]
+#: Conditions of which a change is worth an Event.
+TOLD_CONDITIONS = ("Accepted", "BackedUp", "Succeeded", "PreviousDropped")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What becomes of the write after so many others."""
+
+    after: int
+    #: HTTP's; 0 where no answer came.
+    status: int
+    takes_effect: bool
 
 
 class AuditedCluster(SmallCluster):
@@ -16,46 +34,76 @@ class AuditedCluster(SmallCluster):
 
     def __init__(self) -> None:
         super().__init__()
-        #: What the write after so many answers: an HTTP status (0: none came), and whether it took effect all the same.
-        self.fault: tuple[int, int, bool] | None = None
+        self.fault: Fault | None = None
         #: Version of the operator that is at work.
-        self.version = (0, 0, 0)
-        #: Whether the operator acts on what it read a while ago.
+        self.version: Version = (0, 0, 0)
+        #: Whether that operator acts on what it read a while ago.
         self.is_late = False
-        #: What strangers made under names of ours.
+        #: The uids of what strangers made under names of ours.
         self.foreign: set[str] = set()
+        #: Bucket and policy: the prefixes that a check claimed at some time.
+        self.claimed_prefixes: set[tuple[str, str]] = set()
+        #: By uid of the resource: how often one of its conditions, or its last run, became another.
+        self.changes: Counter[str] = Counter()
+        #: What is gone leaves what it owns behind until collect_garbage.
+        self.collector_is_slow = False
+        self._garbage: list[str] = []
+
+    # --- what operators write
 
     def apply(self, body: Mapping[str, Any]) -> None:
-        self._audit(body)
-        takes_effect = self._answer()
-        if takes_effect:
-            super().apply(body)
-        self._raise_fault(takes_effect)
+        live = self._objects.get((body["kind"], body["metadata"]["name"]))
+        # Of another resourceVersion, the API server refuses.
+        if live is not None and live["metadata"]["resourceVersion"] == body["metadata"].get("resourceVersion"):
+            self._audit_touch(live, "would be written")
+        if body["kind"] == "CronJob" and not body["spec"]["suspend"]:
+            self._audit_prefix(body)
+        self._answer(lambda: super(AuditedCluster, self).apply(body))
 
     def create(self, body: Mapping[str, Any]) -> None:
-        if body["kind"] == "Job" and body["metadata"]["name"].endswith("-restore"):
+        if body["kind"] == "Job" and body["metadata"]["labels"][TASK_LABEL] == "restore":
             self._audit_claim(body)
-        takes_effect = self._answer()
-        if takes_effect:
-            super().create(body)
-        self._raise_fault(takes_effect)
+        self._answer(lambda: super(AuditedCluster, self).create(body))
 
     def delete_job(self, namespace: str, name: str, uid: str) -> None:
         live = self._objects.get(("Job", name))
         if live is not None and live["metadata"]["uid"] == uid:
-            assert uid not in self.foreign, f"Job {name} is a stranger's, and would be deleted"
-        takes_effect = self._answer()
-        if takes_effect:
-            super().delete_job(namespace, name, uid)
-        self._raise_fault(takes_effect)
+            self._audit_touch(live, "would be deleted")
+            if live["metadata"]["labels"][TASK_LABEL] in ("backup", "restore"):
+                assert live["status"].get("conditions"), f"Job {name} runs, and would be deleted"
+        self._answer(lambda: super(AuditedCluster, self).delete_job(namespace, name, uid))
 
     def put_status(self, resource: Mapping[str, Any], status: Mapping[str, Any]) -> None:
-        if (resource["kind"], resource["metadata"]["name"]) not in self._objects:
+        live = self._objects.get((resource["kind"], resource["metadata"]["name"]))
+        if live is None:
             raise ClusterError(404, "not found")
-        takes_effect = self._answer()
-        if takes_effect:
-            super().put_status(resource, status)
-        self._raise_fault(takes_effect)
+
+        def write() -> None:
+            before = _told(live)
+            super(AuditedCluster, self).put_status(resource, status)
+            self.changes[live["metadata"]["uid"]] += len(_told(live) - before)
+
+        self._answer(write)
+
+    def _answer(self, write: Callable[[], None]) -> None:
+        if self.fault is None:
+            return write()
+        if self.fault.after:
+            self.fault = Fault(self.fault.after - 1, self.fault.status, self.fault.takes_effect)
+            return write()
+        fault, self.fault = self.fault, None
+        if fault.takes_effect:
+            write()
+        raise ClusterError(fault.status, f"played; {'it' if fault.takes_effect else 'nothing'} was done")
+
+    # --- what the model does
+
+    def put(self, body: Mapping[str, Any]) -> Body:
+        stored = super().put(body)
+        if stored["kind"] == "Job":
+            # The Job controller sees it at once.
+            stored.setdefault("status", {}).setdefault("startTime", print_time(self.now))
+        return stored
 
     def body(self, kind: str, name: str) -> Body | None:
         """The object itself, for what only the model may do to it."""
@@ -65,41 +113,55 @@ class AuditedCluster(SmallCluster):
         """All of a kind, themselves."""
         return [body for (other, _), body in sorted(self._objects.items()) if other == kind]
 
-    def _answer(self) -> bool:
-        self._failed_with = None
-        if self.fault is None:
-            return True
-        after, status, takes_effect = self.fault
-        if after:
-            self.fault = (after - 1, status, takes_effect)
-            return True
-        self.fault, self._failed_with = None, status
-        return takes_effect
+    def told(self, uid: str) -> list[Body]:
+        """The Events that operators told about a resource."""
+        events = self.bodies("Event")
+        return [e for e in events if e.get("reportingComponent") == COMPONENT and e["involvedObject"]["uid"] == uid]
 
-    def _raise_fault(self, takes_effect: bool) -> None:
-        if self._failed_with is not None:
-            raise ClusterError(self._failed_with, f"played; {'it' if takes_effect else 'nothing'} was done")
+    def collect_garbage(self) -> None:
+        """What a slow collector left."""
+        while self._garbage:
+            super()._collect(self._garbage.pop())
 
-    def _audit(self, body: Mapping[str, Any]) -> None:
-        kind, name = body["kind"], body["metadata"]["name"]
-        live = self._objects.get((kind, name))
-        if live is None or live["metadata"]["resourceVersion"] != body["metadata"].get("resourceVersion"):
-            return  # the API server refuses, or makes it
-        assert live["metadata"]["uid"] not in self.foreign, f"{kind} {name} is a stranger's, and would be written"
+    def _collect(self, uid: str) -> None:
+        if self.collector_is_slow:
+            self._garbage.append(uid)
+        else:
+            super()._collect(uid)
+
+    # --- audits
+
+    def _audit_touch(self, live: Body, what: str) -> None:
+        name = f"{live['kind']} {live['metadata']['name']}"
+        assert live["metadata"]["uid"] not in self.foreign, f"{name} is a stranger's, and {what}"
         stamped = (live["metadata"].get("annotations") or {}).get(WRITER_VERSION_ANNOTATION, "0.0.0")
         writer = tuple(int(part) for part in stamped.split("."))
-        if not self.is_late:
-            assert writer <= self.version, f"{kind} {name} was written by {stamped}, {self.version} would touch it"
+        assert writer <= self.version, f"{name} was written by {stamped}, and {what} by {self.version}"
+
+    def _audit_prefix(self, cron_job: Mapping[str, Any]) -> None:
+        frozen = cron_job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["annotations"]
+        policy = json.loads(frozen[FROZEN_POLICY_ANNOTATION])
+        place = policy["spec"]["store"]["s3"]["bucket"], policy["metadata"]["name"]
+        assert place in self.claimed_prefixes, f"{place} was never claimed, and its CronJob would be let go"
 
     def _audit_claim(self, body: Mapping[str, Any]) -> None:
         """A claim precedes its Job, and one whose Job was seen never makes another."""
-        owner = body["metadata"]["ownerReferences"][0]
+        name, owner = body["metadata"]["name"], body["metadata"]["ownerReferences"][0]
         request = self._objects.get(("RestoreRequest", owner["name"]))
         if self.is_late or request is None or request["metadata"]["uid"] != owner["uid"]:
             return
         claim = request.get("status", {}).get("claim")
-        assert claim is not None, f"{body['metadata']['name']} would be made without a claim"
-        assert "jobUid" not in claim, f"{body['metadata']['name']} would be made a second time"
-        assert "completedAt" not in request["status"], f"{body['metadata']['name']} would be made after the end"
-        not_after = request["spec"].get("notAfter")
-        assert not_after is None or print_time(self.now) < not_after, f"{body['metadata']['name']} is past notAfter"
+        assert claim is not None, f"{name} would be made without a claim"
+        assert "jobUid" not in claim, f"{name} would be made a second time"
+        assert "completedAt" not in request["status"], f"{name} would be made after the end"
+
+
+def _told(resource: Body) -> set[tuple[str, ...]]:
+    """What of a status is worth an Event."""
+    status = resource.get("status", {})
+    run = status.get("lastRun", {}).get("jobName", "")
+    return {
+        (item["type"], item["status"], item["reason"], run if item["type"] == "BackedUp" else "")
+        for item in status.get("conditions", [])
+        if item["type"] in TOLD_CONDITIONS
+    }

@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from resguardo.api.documents import read_document
 from resguardo.api.policy import BackupPolicyStatus
-from resguardo.api.request import RestoreRequestStatus
+from resguardo.api.request import RestoreRequest, RestoreRequestStatus
+from resguardo.controller.runs import parse_time
 from tests.unit.machine.workload import Workload, place_of
 from tests.unit.small_cluster import Body
 
 #: RFC 1123 label of at most 63 characters: a Job's name becomes a label of its pods; a CronJob's leaves 11 for the time.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+#: A scheduled backup's Job, in an Event's message. (A manual one that a vandal deletes may be made again, of that name.)
+BACKUP_JOB = re.compile(r"\b(?:portal|archive)-backup-\w+")
+#: spec.timeout of the machine's policies, and the time in which a backup may still start.
+LATE_AFTER = timedelta(minutes=30) + timedelta(hours=1)
 
 
 def conditions(body: Body) -> dict[str, tuple[str, str]]:
     """Status and reason by type."""
     return {item["type"]: (item["status"], item["reason"]) for item in body.get("status", {}).get("conditions", [])}
+
+
+def facts(policy: Body | None) -> dict[str, Any]:
+    """What a status tells, without since when and in which words."""
+    status = (policy or {}).get("status", {})
+    run = status.get("lastRun") or {}
+    told = {key: status.get(key) for key in ("observedGeneration", "place", "inventory", "lastBackup", "nextBackupAt")}
+    return told | {"conditions": conditions(policy or {}), "lastRun": (run.get("jobName"), run.get("succeeded"))}
+
+
+def fingerprint(request: Body) -> str:
+    """What a request asks for."""
+    document = read_document(request)
+    assert isinstance(document, RestoreRequest)
+    return document.fingerprint
+
+
+def patience_ends_at(request: Body, timeout: timedelta) -> datetime:
+    """Until when a request waits for what it needs."""
+    not_after = request["spec"].get("notAfter")
+    return parse_time(not_after) if not_after else parse_time(request["metadata"]["creationTimestamp"]) + timeout
 
 
 def status_is_a_status(body: Body) -> None:
@@ -72,6 +103,48 @@ def what_is_not_accepted_is_suspended(policy: Body, cron_job: Body | None) -> No
         assert cron_job["spec"]["suspend"] is bool(policy["spec"].get("suspend", False))
     elif told[1] not in ("NewerOperator", "DocumentInvalid", "ObjectsRefused"):
         assert cron_job["spec"]["suspend"] is True, told
+
+
+def late_from(policy: Body) -> datetime | None:
+    """The second from which a policy's promise of a newer backup is broken; None while it promises none."""
+    spec, status = policy["spec"], policy.get("status", {})
+    accepted = next((item for item in status.get("conditions", []) if item["type"] == "Accepted"), None)
+    if backup := status.get("lastBackup"):
+        since = parse_time(backup["startedAt"])
+    elif accepted and accepted["status"] == "True":
+        since = parse_time(accepted["lastTransitionTime"])
+    else:
+        return None
+    if spec.get("suspend"):
+        return None
+    # Each schedule here names one minute of every day.
+    minute, hour = (int(number) for number in spec["schedule"].split()[:2])
+    after = since.astimezone(ZoneInfo(spec["timeZone"]))
+    asked_for = after.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (asked_for if asked_for > after else asked_for + timedelta(days=1)) + LATE_AFTER
+
+
+def late_is_told_to_the_second(policy: Body, now: datetime) -> None:
+    """Not before, and from then on unless something worse is told."""
+    if "BackedUp" not in conditions(policy):
+        return
+    (status, reason), moment = conditions(policy)["BackedUp"], late_from(policy)
+    if reason == "Late":
+        assert moment is not None, "Late, and nothing was promised"
+        assert now >= moment, f"Late at {now}, {moment - now} too early"
+    elif moment is not None and status != "False":
+        assert now < moment, f"{status} {reason} at {now}, Late by {now - moment}"
+
+
+def events_are_few_and_none_is_told_twice(events: Sequence[Body], *, most: int) -> None:
+    """Of one resource: not many more than its conditions changed, and what one backup came to only once."""
+    assert len(events) <= most, [(event["reason"], event["message"]) for event in events]
+    results = Counter(
+        (event["reason"], job[0])
+        for event in events
+        if event["reason"] != "BackupRequested" and (job := BACKUP_JOB.search(event["message"]))
+    )
+    assert not results or max(results.values()) == 1, results
 
 
 def end_says_why(request: Body) -> None:
