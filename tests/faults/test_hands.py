@@ -71,6 +71,32 @@ def test_a_policy_suspended_during_its_backup_lets_it_end_and_is_resumed(portal:
     cluster.wait_for("cronjob", "portal-backup", namespace, lambda c: not c["spec"]["suspend"], until="object made")
 
 
+def test_a_running_backup_whose_job_is_suspended_is_told_and_begins_again_when_it_is_resumed(portal: Portal) -> None:
+    cluster, namespace = portal.cluster, portal.namespace
+    make_ready(portal)
+    with held_backup(portal) as held:
+        _suspend(portal, "held")
+        told = cluster.wait_for(
+            "bp", "portal", namespace, has_condition("BackedUp", "False", "JobSuspended"), until="condition shows"
+        )
+        assert "Job held" in condition(told, "Ready")["message"]
+        held.release()
+    _resume(portal, "held")
+    done = cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="backup done")
+    assert backups(portal) == {done["status"]["lastBackup"]["id"]}
+
+
+def _suspend(portal: Portal, job: str) -> None:
+    """Until its pod is gone."""
+    portal.cluster.kubectl("patch", "job", job, "-n", portal.namespace, "-p", '{"spec":{"suspend":true}}')
+    pods = ("pod", "-l", f"batch.kubernetes.io/job-name={job}")
+    portal.cluster.kubectl("wait", "--for=delete", *pods, "-n", portal.namespace, "--timeout=120s", timeout=130)
+
+
+def _resume(portal: Portal, job: str) -> None:
+    portal.cluster.kubectl("patch", "job", job, "-n", portal.namespace, "-p", '{"spec":{"suspend":false}}')
+
+
 def test_a_schedule_changed_at_its_own_minute_makes_one_backup_and_follows_the_new_one(portal: Portal) -> None:
     cluster, namespace = portal.cluster, portal.namespace
     make_ready(portal, schedule="* * * * *")

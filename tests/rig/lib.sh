@@ -64,10 +64,11 @@ running() { # running NAME
 }
 
 start() { # start NAME COMMAND...: in a session of its own, logging to .rig/log/NAME
-  local name=$1 pid; shift
+  local name=$1 pid fd; shift
   mkdir -p "$RUN/pid" "$STATE/log"
-  # Locks are held by open files: what stays running must not inherit them.
-  setsid "$@" >>"$STATE/log/$name" 2>&1 </dev/null 7>&- 8>&- 9>&- & pid=$!
+  # Locks are held by open files, ours and those of whoever called: what stays running must not inherit them.
+  (for fd in /proc/"$BASHPID"/fd/*; do [ "${fd##*/}" -le 2 ] || eval "exec ${fd##*/}>&-"; done
+   exec setsid "$@") >>"$STATE/log/$name" 2>&1 </dev/null & pid=$!
   disown "$pid"
   echo "$pid $(began_at "$pid")" >"$RUN/pid/$name"
 }

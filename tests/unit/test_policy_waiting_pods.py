@@ -112,3 +112,17 @@ def test_a_backup_that_cannot_start_shows(world: World) -> None:
     world.settle(POLICY_KEY)
     assert world.condition("BackedUp") == ("False", "FailedMount")
     assert world.condition("Ready") == ("False", "FailedMount")
+
+
+def test_a_backup_whose_job_somebody_suspended_waits_for_a_person(world: World) -> None:
+    world.accepted_policy()
+    job = world.cluster.tick_cron_job("portal-prod-backup")
+    pod = world.cluster.start(job)
+    world.cluster.edit("Job", job, spec__suspend=True)
+    world.cluster.delete("Pod", pod["metadata"]["name"])
+    world.settle(POLICY_KEY)
+    assert world.condition("BackedUp") == ("False", "JobSuspended")
+    assert job in world.message("Ready")
+    world.cluster.edit("Job", job, spec__suspend=False)
+    world.settle(POLICY_KEY)
+    assert world.condition("BackedUp") == ("Unknown", "NeverRun")

@@ -12,6 +12,8 @@ Object = Mapping[str, Any]
 #: A kubelet needs a moment to write its first Event; then ever longer ones, for as long as the pod waits.
 LOOKS = [timedelta(seconds=seconds) for seconds in (10, 20, 40, 60, 120, 300)]
 
+#: The Job controller's word.
+JOB_SUSPENDED = "JobSuspended"
 #: Reasons that pass by themselves, as a pod's first seconds do.
 _STARTING = {"", "ContainerCreating", "PodInitializing"}
 #: A pod that waits for room may get it from an autoscaler; anything else waits for a person.
@@ -37,6 +39,9 @@ def waiting_of(job: Object, pod: Object | None, events: Sequence[Object]) -> Wai
 
     `events` are those of the pod, or of the Job while it has none.
     """
+    if job.get("spec", {}).get("suspend"):
+        name = job["metadata"]["name"]
+        return _waiting(JOB_SUSPENDED, f"somebody suspended Job {name}: set its spec.suspend to false, or delete it")
     name = (pod or job).get("metadata", {}).get("name", "")
     if pod is None:
         return _from_events(f"Job {name}", events)
