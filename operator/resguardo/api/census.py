@@ -59,7 +59,7 @@ class TableRows(Exchanged):
 
     schema_name: str
     name: str
-    rows: int | None
+    rows: int | None = None
     #: By which the table is known to the next backup's census: its oid, or of a partition that of the table at the top.
     root_oid: int = 0
 
@@ -79,4 +79,4 @@ class Census(Exchanged):
     tablespaces: list[str] = []
     schema_fingerprint: str
     tables: list[TableRows]
-    large_objects: int | None
+    large_objects: int | None = None
