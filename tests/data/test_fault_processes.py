@@ -6,11 +6,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from resguardo.api.errors import LockTimeout, ResguardoError, SchemaChanging
+from resguardo.jobs import backup
+from resguardo.postgres.census import census_beside
 from tests.fixtures.place import Place, wait_for
 from tests.fixtures.postgres import start_postgres
 
@@ -252,3 +257,38 @@ class TestSomebodyElsesDdl:
                 if b"beginning again" in errors:
                     return
         pytest.fail("no ALTER TABLE came in between")
+
+    def test_a_census_that_gives_up_when_the_dump_is_whole_begins_again_over_it(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The last dump is another one, smaller: what stands in the bucket of the others must not stay or be mixed in."""
+        place.grow_noise()
+        in_the_way: list[ResguardoError] = [LockTimeout("somebody is in the way"), SchemaChanging("again")]
+
+        @contextmanager
+        def giving_up(*args: Any, **options: Any) -> Iterator[Future[Any]]:
+            with census_beside(*args, **options) as future:
+                if not in_the_way:
+                    yield future
+                    return
+                future.result()
+                place.postgres.execute(
+                    f"CREATE TABLE later_{len(in_the_way)} (i int)", "DELETE FROM peticoes", database=place.database
+                )
+                failed: Future[Any] = Future()
+                failed.set_exception(in_the_way.pop())
+                yield failed
+
+        monkeypatch.setattr(backup, "census_beside", giving_up)
+        monkeypatch.setattr(backup, "PAUSE_SECONDS", 0.1)
+        report = place.back_up_here().report
+        assert report.succeeded, report.message
+        assert in_the_way == []
+        assert report.inventory is not None
+        assert (report.inventory.backups, place.uploads()) == (1, [])
+        place.postgres.drop_database(place.database)
+        report, _, _ = place.run("restore", "-f", place.request("second"), "-f", place.policy())
+        assert report.reason == "Restored"
+        assert place.postgres.query("SELECT count(*) FROM peticoes, later_1, later_2", database=place.database) == [
+            (0,)
+        ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from resguardo.jobs import credentials
 from resguardo.store.catalogue import list_backups
 from resguardo.store.discard import DISCARDED, discard_backup
 from tests.fixtures.place import Place, wait_for
@@ -36,34 +37,44 @@ def assert_restores(place: Place) -> None:
     assert report.reason == "Restored"
 
 
-@pytest.mark.parametrize(
-    ("method", "within"),
-    [
-        pytest.param("PUT", "data/globals.sql.zst$", id="put"),
-        pytest.param("PUT", "attempts/", id="put of the attempt"),
-        pytest.param("PUT", "manifest.json", id="create-if-absent, of the manifest"),
-        pytest.param("PUT", "resguardo.json", id="create-if-absent, of the owner"),
-        pytest.param("POST", "?uploads", id="begin of an upload"),
-        pytest.param("PUT", "partNumber=2", id="part"),
-        pytest.param("POST", "uploadId=", id="complete"),
-    ],
-)
-def test_a_write_whose_answer_is_lost_is_a_backup_that_restores(
-    place: Place, proxy: Proxy, method: str, within: str
-) -> None:
+#: Every kind of write there is in a backup.
+WRITES = {
+    "put": ("PUT", "data/globals.sql.zst$"),
+    "put of the attempt": ("PUT", "attempts/"),
+    "create-if-absent, of the manifest": ("PUT", "manifest.json"),
+    "create-if-absent, of the owner": ("PUT", "resguardo.json"),
+    "begin of an upload": ("POST", "?uploads"),
+    "part": ("PUT", "partNumber=2"),
+    "complete": ("POST", "uploadId="),
+}
+
+
+def test_writes_whose_answers_are_lost_are_a_backup_that_restores(place: Place, proxy: Proxy) -> None:
+    """All in one backup: each is lost once, and would be told by itself."""
     place.grow_noise()
-    proxy.harm(Harm.LOSE_ANSWER, method, within)
+    for method, within in WRITES.values():
+        proxy.harm(Harm.LOSE_ANSWER, method, within)
     report, _, _ = place.run("backup", "-f", place.policy())
-    assert proxy.is_spent
+    assert proxy.is_spent, proxy.faults
     assert report.inventory is not None
     assert report.inventory.backups == 1
     assert place.uploads() == []
     assert_restores(place)
 
 
-def test_a_manifest_of_which_nobody_ever_hears_but_that_stands_is_a_backup(place: Place, proxy: Proxy) -> None:
-    proxy.harm(Harm.LOSE_ANSWER, "PUT", "manifest.json", times=12)
-    report, _, _ = place.run("backup", "-f", place.policy())
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The attempts of a store that is out of patience within seconds, where a pod's would be only after minutes."""
+    monkeypatch.setattr(credentials, "PATIENT_ATTEMPTS", 3)
+    return 3
+
+
+def test_a_manifest_of_which_nobody_ever_hears_but_that_stands_is_a_backup(
+    place: Place, proxy: Proxy, impatient: int
+) -> None:
+    proxy.harm(Harm.LOSE_ANSWER, "PUT", "manifest.json", times=impatient)
+    report = place.back_up_here().report
+    assert report.succeeded, report.message
     assert proxy.is_spent
     assert report.newest_backup == report.backup
 
@@ -88,13 +99,11 @@ def test_answers_that_are_lost_while_a_failed_backup_is_removed_change_nothing(
     place.run("backup", "-f", place.policy())
 
 
-@pytest.mark.parametrize("harm", [Harm.CUT, Harm.BUSY, Harm.SLOW_DOWN])
-def test_a_store_that_is_away_in_the_middle_of_an_upload_and_back_is_ridden_out(
-    place: Place, proxy: Proxy, harm: Harm
-) -> None:
+def test_a_store_that_is_away_in_the_middle_of_an_upload_and_back_is_ridden_out(place: Place, proxy: Proxy) -> None:
     place.grow_noise()
-    proxy.harm(harm, "PUT", "partNumber=2", times=5)
-    proxy.harm(harm, ANY, "data/globals", times=5)
+    for number, harm in enumerate([Harm.CUT, Harm.BUSY, Harm.SLOW_DOWN], start=1):
+        proxy.harm(harm, "PUT", f"partNumber={number}", times=3)
+    proxy.harm(Harm.CUT, ANY, "data/globals", times=3)
     place.run("backup", "-f", place.policy())
     assert proxy.is_spent
     assert place.uploads() == []
@@ -190,9 +199,11 @@ class TestAManifestThatArrivesLate:
         assert not discard_backup(store, self.ID, manifest_was_sent=True)
         assert len(place.backup_keys()) == 2
 
+    @pytest.mark.usefixtures("impatient")
     def test_where_the_store_does_not_say_which_nothing_is_removed(self, place: Place, proxy: Proxy) -> None:
         proxy.harm(Harm.CUT, "PUT", "manifest.json", times=ALWAYS)
-        report = place.fail("backup", "-f", place.policy())
+        report = place.back_up_here().report
+        assert not report.succeeded
         assert report.reason == "StoreUnreachable"
         assert any(key.endswith(DUMP[:-1]) for key in place.backup_keys())
         assert list_backups(place.s3.store(place.bucket)) == []
