@@ -29,8 +29,8 @@ def test_a_policy_is_applied_backed_up_and_brought_back(portal: Portal) -> None:
     assert condition(policy, "Accepted")["reason"] == "CheckPassed"
     assert condition(policy, "BackedUp")["reason"] == "NeverRun"
     assert {
-        kind: condition(policy, kind)["reason"] for kind in ["Retained", "SizeNormal", "Verified", "Replicated"]
-    } == dict.fromkeys(["Retained", "SizeNormal", "Verified", "Replicated"], "NotEnforced")
+        kind: condition(policy, kind)["reason"] for kind in ["Retained", "Verified", "Replicated"]
+    } == dict.fromkeys(["Retained", "Verified", "Replicated"], "NotEnforced")
     cronjob = cluster.get("cronjob", "portal-backup", namespace)
     assert cronjob is not None
     assert (cronjob["spec"]["schedule"], cronjob["spec"]["timeZone"], cronjob["spec"]["suspend"]) == (

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from resguardo.api.base import canonical_hash, print_time
+from resguardo.api.manifest import Oddity
 from resguardo.api.names import FROZEN_POLICY_ANNOTATION, JOB_NAME_LABEL
 from resguardo.api.policy import BackupSummary, Inventory
 from resguardo.api.report import Report, RestoreOutcome, Subject, Task
@@ -370,12 +371,12 @@ class World:
             duration_seconds=60,
         )
 
-    def back_up(self, *, reason: str | None = None) -> str:
+    def back_up(self, *, reason: str | None = None, oddities: Sequence[Oddity] = ()) -> str:
         """A whole scheduled run, of a minute."""
         job = self.cluster.tick_cron_job("portal-prod-backup")
         self.cluster.start(job)
         self.pass_time(minutes=1)
-        made = None if reason else self.backup_of_now(seconds=50)
+        made = None if reason else self.backup_of_now(seconds=50).model_copy(update={"oddities": list(oddities)})
         self.cluster.finish(job, self.report(Task.BACKUP, reason=reason, backup=made, newest=made, backups=1))
         self.settle(POLICY_KEY)
         return job

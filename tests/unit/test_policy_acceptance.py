@@ -33,7 +33,7 @@ def test_a_passed_check_lets_the_cron_job_go_and_the_policy_is_ready_before_its_
     assert world.told() == ["CheckPassed"]
 
 
-@pytest.mark.parametrize("kind", ["Retained", "SizeNormal", "Verified", "Replicated"])
+@pytest.mark.parametrize("kind", ["Retained", "Verified", "Replicated"])
 def test_what_is_not_there_yet_is_unknown_and_never_true(world: World, kind: str) -> None:
     world.accepted_policy()
     assert world.condition(kind) == ("Unknown", "NotEnforced")

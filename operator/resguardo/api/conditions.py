@@ -51,6 +51,7 @@ class Reason(StrEnum):
     CHECK_PASSED = "CheckPassed"
     BACKUP_SUCCEEDED = "BackupSucceeded"
     PROMISE_KEPT = "PromiseKept"
+    AS_USUAL = "AsUsual"
     CLAIMED = "Claimed"
     RESTORED = "Restored"
     # bad news that no pod reported

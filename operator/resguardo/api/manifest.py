@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -11,6 +12,8 @@ from resguardo.api.base import Exchanged, Instant
 
 MANIFEST_FORMAT_VERSION = 1
 MANIFEST_MAX_BYTES = 64 * 1024
+#: A Report carries them twice, and has room for so many.
+ODDITIES_MAX = 4
 
 
 class Trigger(StrEnum):
@@ -69,8 +72,8 @@ class CensusSummary(Exchanged):
 class Oddity(Exchanged):
     """Something about a backup's size that is not as usual; names no table."""
 
-    oddness: str = Field(max_length=64, description="One word: Grew, Shrank, NoTables, TablesEmptied.")
-    message: str = Field(max_length=512)
+    oddness: str = Field(max_length=32, description="One word: Grew, Shrank, NoTables, TablesEmptied.")
+    message: str = Field(max_length=160, description="With the numbers.")
 
 
 class Manifest(Exchanged):
@@ -92,7 +95,7 @@ class Manifest(Exchanged):
     #: Ids of the backups without which it cannot be restored.
     depends_on: list[str] = []
     #: What was found odd about its size when it was made.
-    oddities: list[Oddity] = []
+    oddities: Annotated[list[Oddity], Field(max_length=ODDITIES_MAX)] = []
     started_at: Instant
     completed_at: Instant
     snapshot_at: Instant = Field(description="The instant that the data show.")

@@ -12,6 +12,7 @@ from resguardo.api.conditions import Condition
 from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
 from resguardo.api.durations import SPAN_PATTERN
 from resguardo.api.fields import Timeout, Union, cel, validations
+from resguardo.api.manifest import ODDITIES_MAX, Oddity
 from resguardo.api.metadata import Metadata, named_within
 from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_OVER_ANNOTATION
 from resguardo.api.pods import JobsTemplate
@@ -126,6 +127,9 @@ class BackupSummary(Exchanged):
     bytes: int = Field(ge=0, description="Bytes that it takes in the bucket.")
     size: str = Field("", max_length=16, description="The same for people.")
     duration_seconds: int = Field(ge=0, description="From its start to its manifest.")
+    oddities: Annotated[list[Oddity], Field(max_length=ODDITIES_MAX)] = Field(
+        [], description="What is odd about its size, and was not accepted."
+    )
 
 
 class Inventory(Exchanged):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from resguardo.api.base import print_time
@@ -33,9 +34,23 @@ def newest_result(history: History) -> Verdict:
     return Verdict(TRUE, Reason.BACKUP_SUCCEEDED, last_run.message)
 
 
-def ready_verdict(accepted: Verdict, backed_up: Verdict, *, suspended: bool, next_at: datetime | None) -> Verdict:
+def size_verdict(history: History) -> Verdict:
+    """SizeNormal: what the pod that made the newest backup found odd about it."""
+    backup = history.last_backup
+    if backup is None:
+        return Verdict(UNKNOWN, Reason.NEVER_RUN, "no backup was made yet")
+    if not backup.oddities:
+        return Verdict(TRUE, Reason.AS_USUAL, f"backup {backup.id} has {backup.size}, and nothing about that is odd")
+    found = "; ".join(oddity.message for oddity in backup.oddities)
+    text = f"backup {backup.id}: {found}. Look at it; if it is well, `resguardo accept {backup.id}`"
+    return Verdict(FALSE, backup.oddities[0].oddness, text)
+
+
+def ready_verdict(
+    accepted: Verdict, backed_up: Verdict, size_normal: Verdict, *, suspended: bool, next_at: datetime | None
+) -> Verdict:
     """Whether the promise is being kept: no condition is False, and nothing that it needs is open."""
-    for verdict in (accepted, backed_up):
+    for verdict in (accepted, backed_up, size_normal):
         if verdict.status is FALSE:
             return verdict
     if suspended:
@@ -52,6 +67,7 @@ def all_conditions(
     ready: Verdict,
     accepted: Verdict,
     backed_up: Verdict,
+    size_normal: Verdict,
     *,
     generation: int,
     now: datetime,
@@ -69,7 +85,7 @@ def all_conditions(
             PolicyCondition.ACCEPTED: accepted,
             PolicyCondition.BACKED_UP: backed_up,
             PolicyCondition.RETAINED: later,
-            PolicyCondition.SIZE_NORMAL: later,
+            PolicyCondition.SIZE_NORMAL: size_normal,
             PolicyCondition.VERIFIED: later,
             PolicyCondition.REPLICATED: later,
             # kstatus: present only while they hold.
@@ -87,8 +103,8 @@ def _is_waiting(accepted: Verdict) -> bool:
 
 
 def transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tuple[Notice, ...]:
-    """One Event for each verdict that changed, and for each run that ended."""
-    notices = []
+    """One Event for each verdict that changed, for each run that ended, and for each backup that is odd."""
+    notices = [*_odd_backup(previous, status)]
     for kind in (PolicyCondition.ACCEPTED, PolicyCondition.BACKED_UP):
         before, after = find(previous.conditions, kind), find(status.conditions, kind)
         if after is None or after.status is UNKNOWN:
@@ -110,6 +126,15 @@ def transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tup
             subject = (kind.value, since, after.status.value, after.reason, run, str(status.observed_generation))
         notices.append(Notice(subject, after.reason, after.message, is_warning=after.status is FALSE))
     return tuple(notices)
+
+
+def _odd_backup(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> Iterator[Notice]:
+    backup, before = status.last_backup, previous.last_backup
+    size_normal = find(status.conditions, PolicyCondition.SIZE_NORMAL)
+    is_told = backup is not None and before is not None and before.id == backup.id and bool(before.oddities)
+    if backup is not None and size_normal is not None and size_normal.status is FALSE and not is_told:
+        subject = (PolicyCondition.SIZE_NORMAL.value, backup.id)
+        yield Notice(subject, size_normal.reason, size_normal.message, is_warning=True)
 
 
 def _is_result(backed_up: Condition, ended: RunSummary) -> bool:

@@ -29,7 +29,7 @@ from resguardo.controller.objects import (
 )
 from resguardo.controller.outcome import Notice, Outcome, Refusal, earliest, read_status
 from resguardo.controller.ownership import Claim, claim_on, is_changed, is_edited, of_live
-from resguardo.controller.policy_status import all_conditions, newest_result, ready_verdict, transitions
+from resguardo.controller.policy_status import all_conditions, newest_result, ready_verdict, size_verdict, transitions
 from resguardo.controller.runs import Run, read_runs, to_remove
 from resguardo.controller.settings import Settings
 from resguardo.rules.conditions import Verdict, find
@@ -103,7 +103,7 @@ class _Reconcile:
         manual = self._manual(check_verdict)
         next_at = self._next_backup_at(accepted)
         backed_up, late_moment = self._backed_up(history, accepted)
-        conditions = self._conditions(accepted, backed_up)
+        conditions = self._conditions(accepted, backed_up, size_verdict(history))
         status = BackupPolicyStatus(
             observed_generation=policy.metadata.generation,
             conditions=conditions,
@@ -223,12 +223,12 @@ class _Reconcile:
         before = find(self.previous.conditions, PolicyCondition.ACCEPTED)
         return before.last_transition_time if before is not None and before.status is TRUE else self.now
 
-    def _conditions(self, accepted: Verdict, backed_up: Verdict) -> list[Condition]:
-        ready = ready_verdict(
-            accepted, backed_up, suspended=self.policy.spec.suspend, next_at=self._next_backup_at(accepted)
-        )
+    def _conditions(self, accepted: Verdict, backed_up: Verdict, size_normal: Verdict) -> list[Condition]:
+        next_at = self._next_backup_at(accepted)
+        ready = ready_verdict(accepted, backed_up, size_normal, suspended=self.policy.spec.suspend, next_at=next_at)
+        generation = self.policy.metadata.generation
         return all_conditions(
-            self.previous, ready, accepted, backed_up, generation=self.policy.metadata.generation, now=self.now
+            self.previous, ready, accepted, backed_up, size_normal, generation=generation, now=self.now
         )
 
 
@@ -279,10 +279,11 @@ def _invalid(
         backed_up, late_moment = _judge_lateness(
             backed_up, history.last_backup.started_at, *_promise_of(cron_job), is_first=False, now=now
         )
-    ready = ready_verdict(accepted, backed_up, suspended=False, next_at=None)
+    size_normal = size_verdict(history)
+    ready = ready_verdict(accepted, backed_up, size_normal, suspended=False, next_at=None)
     status = BackupPolicyStatus(
         observed_generation=generation,
-        conditions=all_conditions(previous, ready, accepted, backed_up, generation=generation, now=now),
+        conditions=all_conditions(previous, ready, accepted, backed_up, size_normal, generation=generation, now=now),
         place=history.place,
         last_backup=history.last_backup,
         inventory=history.inventory,

@@ -166,6 +166,7 @@ def backup_summary(manifest: Manifest) -> BackupSummary:
         bytes=manifest.bytes,
         size=print_size(manifest.bytes),
         duration_seconds=max(0, round(took)),
+        oddities=manifest.oddities,
     )
 
 
