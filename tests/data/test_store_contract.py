@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from resguardo.api.errors import ObjectCorrupt, ObjectMissing, WriteConflict
+from resguardo.api.errors import ObjectCorrupt, ObjectMissing, StoreAccessDenied, WriteConflict
 from resguardo.store.protocol import Store
 from resguardo.store.s3 import S3Store
 from tests.fixtures.s3 import S3Server
@@ -212,3 +215,164 @@ class TestUploads:
         with pytest.raises(Exception, match="bytes arrive changed"):
             upload.upload_part(1, b"x", sha256=hashlib.sha256(b"y").digest())
         upload.abort()
+
+
+class TestErasing:
+    def test_an_object_is_erased_and_those_whose_keys_begin_like_it_stay(self, store: Store) -> None:
+        for key in ("a.json", "a.json.bak", "a/b"):
+            store.put(key, b"x")
+        assert store.erase("a.json") == {}
+        assert store.erase("a.json") == {}
+        assert [found.key for found in store.list("")] == ["a.json.bak", "a/b"]
+
+    def test_a_folder_is_erased_with_all_below_it_but_one_and_nothing_beside_it(self, store: Store) -> None:
+        for key in ("f/1", "f/2/3", "f/keep", "fx", "g/1"):
+            store.put(key, b"x")
+        assert store.erase("f/", but="f/keep") == {}
+        assert [found.key for found in store.list("")] == ["f/keep", "fx", "g/1"]
+        assert store.erase("f/") == {}
+        assert store.erase("f/") == {}
+        assert [found.key for found in store.list("")] == ["fx", "g/1"]
+
+    def test_a_folder_of_more_than_one_batch_is_erased_whole(
+        self, store: Store, s3_server: S3Server, s3_bucket: str
+    ) -> None:
+        folder = s3_server.folder / s3_bucket / "prod" / "many"
+        folder.mkdir(parents=True)
+        for number in range(1005):
+            (folder / f"{number:05}").write_bytes(b"x")
+        assert store.erase("many/") == {}
+        assert list(store.list("")) == []
+
+    @pytest.mark.parametrize("key", ODD_KEYS)
+    def test_any_legal_key_is_erased(self, store: Store, key: str) -> None:
+        store.put(f"odd/{key}", b"x")
+        store.put("other", b"x")
+        assert store.erase(f"odd/{key}") == {}
+        assert [found.key for found in store.list("")] == ["other"]
+
+    def test_what_is_locked_is_told_by_its_key_and_the_rest_goes(self, s3_server: S3Server) -> None:
+        bucket = s3_server.make_bucket(locks=True)
+        store = s3_server.store(bucket)
+        for key in ("f/1", "f/2", "f/3"):
+            store.put(key, b"x")
+        s3_server.root.put_object_legal_hold(Bucket=bucket, Key="prod/f/2", LegalHold={"Status": "ON"})
+        problems = store.erase("f/")
+        assert list(problems) == ["f/2"]
+        assert isinstance(problems["f/2"], StoreAccessDenied)
+        assert "s3:DeleteObject" in str(problems["f/2"])
+        assert "'prod/f/2'" in str(problems["f/2"])
+        assert [found.key for found in store.list("")] == ["f/2"]
+
+
+class TestVersions:
+    """In a bucket that keeps versions, what is erased is gone with its bytes, and what is deleted is not."""
+
+    @pytest.fixture
+    def store(self, s3_versioning_server: S3Server, s3_versioned_bucket: str) -> Store:
+        return s3_versioning_server.store(s3_versioned_bucket)
+
+    def versions(self, server: S3Server, bucket: str) -> list[str]:
+        answer = server.root.list_object_versions(Bucket=bucket)
+        there = [*answer.get("Versions", []), *answer.get("DeleteMarkers", [])]
+        return sorted(version["Key"] for version in there)
+
+    def test_every_version_and_delete_marker_goes(
+        self, store: Store, s3_versioning_server: S3Server, s3_versioned_bucket: str
+    ) -> None:
+        for key in ("f/1", "f/1", "f/2", "other", "f/1.x"):
+            store.put(key, b"x")
+            store.put(key, b"y")
+        store.delete("f/2")
+        assert store.erase("f/1") == {}
+        assert self.versions(s3_versioning_server, s3_versioned_bucket) == [
+            *["prod/f/1.x"] * 2, *["prod/f/2"] * 3, *["prod/other"] * 2,
+        ]  # fmt: skip
+        assert store.erase("f/") == {}
+        assert self.versions(s3_versioning_server, s3_versioned_bucket) == ["prod/other"] * 2
+
+    def test_cut_off_anywhere_nothing_shows_again_that_was_deleted(
+        self, s3_versioning_server: S3Server, s3_versioned_bucket: str
+    ) -> None:
+        store = s3_versioning_server.store(s3_versioned_bucket)
+        store.put("x", b"1")
+        store.put("x", b"2")
+        store.delete("x")
+        asked: list[list[str]] = []
+        delete_objects = store._eraser._client.delete_objects
+
+        def note(**arguments: Any) -> Any:
+            asked.append([version["VersionId"] for version in arguments["Delete"]["Objects"]])
+            return delete_objects(**arguments)
+
+        store._eraser._client.delete_objects = note  # type: ignore[method-assign]
+        answer = s3_versioning_server.root.list_object_versions(Bucket=s3_versioned_bucket)
+        (marker,) = [version["VersionId"] for version in answer["DeleteMarkers"]]
+        assert store.erase("x") == {}
+        ((*versions, last),) = asked
+        assert (len(versions), last) == (2, marker)
+
+    def test_keys_that_may_not_see_versions_delete_as_before(
+        self, s3_versioning_server: S3Server, s3_versioned_bucket: str
+    ) -> None:
+        keys = s3_versioning_server.make_user()
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": [keys.access_key_id]},
+            "Action": ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListBucket"],
+            "Resource": [f"arn:aws:s3:::{s3_versioned_bucket}", f"arn:aws:s3:::{s3_versioned_bucket}/*"],
+        }
+        s3_versioning_server.root.put_bucket_policy(
+            Bucket=s3_versioned_bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        )
+        store = s3_versioning_server.store(s3_versioned_bucket, keys=keys)
+        store.put("f/1", b"x")
+        assert store.erase("f/") == {}
+        assert list(store.list("")) == []
+        assert self.versions(s3_versioning_server, s3_versioned_bucket) == ["prod/f/1"] * 2
+
+
+class TestLocks:
+    def test_what_is_retained_or_held_is_locked_and_what_was_is_not(self, s3_server: S3Server) -> None:
+        bucket = s3_server.make_bucket(locks=True)
+        store = s3_server.store(bucket)
+        for key in ("free", "held", "retained"):
+            store.put(key, b"x")
+        s3_server.root.put_object_legal_hold(Bucket=bucket, Key="prod/held", LegalHold={"Status": "ON"})
+        s3_server.root.put_object_retention(
+            Bucket=bucket,
+            Key="prod/retained",
+            Retention={"Mode": "GOVERNANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(seconds=3)},
+        )
+        assert [store.is_locked(key) for key in ("free", "held", "retained")] == [False, True, True]
+        s3_server.root.put_object_legal_hold(Bucket=bucket, Key="prod/held", LegalHold={"Status": "OFF"})
+        deadline = time.monotonic() + 20
+        while store.is_locked("retained") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert [store.is_locked(key) for key in ("free", "held", "retained")] == [False, False, False]
+
+    def test_in_a_bucket_without_locks_nothing_is_locked(self, store: Store) -> None:
+        store.put("x", b"x")
+        assert not store.is_locked("x")
+
+    def test_locks_that_the_keys_may_not_see_are_no_freedom(self, s3_server: S3Server) -> None:
+        bucket = s3_server.make_bucket(locks=True)
+        s3_server.store(bucket).put("x", b"x")
+        keys = s3_server.make_user()
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": [keys.access_key_id]},
+            "Action": ["s3:GetBucketObjectLockConfiguration", "s3:GetObject"],
+            "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+        }
+        s3_server.root.put_bucket_policy(
+            Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        )
+        with pytest.raises(StoreAccessDenied, match="s3:GetObjectLegalHold"):
+            s3_server.store(bucket, keys=keys).is_locked("x")
+
+
+def test_the_stores_clock_is_the_one_by_which_it_dates_objects(store: Store) -> None:
+    before = store.clock()
+    store.put("x", b"x")
+    assert before <= store.get("x", max_bytes=1).last_modified <= store.clock() + timedelta(seconds=1)

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     # good news
     CHECK_PASSED = "CheckPassed"
     BACKUP_SUCCEEDED = "BackupSucceeded"
+    RETENTION_ENFORCED = "RetentionEnforced"
     PROMISE_KEPT = "PromiseKept"
     AS_USUAL = "AsUsual"
     CLAIMED = "Claimed"

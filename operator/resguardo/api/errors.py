@@ -3,7 +3,8 @@
 ResguardoError
 ├── InputError            what a person wrote, or gave as credentials, cannot be used
 │   ├── DocumentInvalid
-│   └── CredentialsMissing
+│   ├── CredentialsMissing
+│   └── PlanChanged
 ├── PostgresError         the database answered, or did not
 │   ├── DatabaseUnreachable, AuthenticationFailed, DatabaseNotFound, TlsFailed
 │   ├── PermissionDenied, LockTimeout, SchemaChanging, ServerVersionUnsupported
@@ -15,7 +16,7 @@ ResguardoError
 │   └── ObjectCorrupt, ManifestInvalid, FormatTooNew
 ├── RestoreError          a request that ended without the database it asked for
 │   ├── BackupNotFound, TargetNotEmpty, TargetBusy, RestoreBlocked, RestoreFailed
-│   └── RestoredUnverified, AlreadyRestored, Expired
+│   └── RestoredUnverified, AlreadyRestored, Expired, BackupMarked
 ├── DeadlineExceeded      the time that the policy allows is over
 ├── DiskFull              no room, or no right, to write a file where this runs
 └── Stopped               the process was told to stop (SIGTERM)
@@ -54,6 +55,12 @@ class CredentialsMissing(InputError):
     """A credential that the document asks for is neither mounted nor in the environment, or cannot be used as it is."""
 
     exit_status = 11
+
+
+class PlanChanged(InputError):
+    """The plan that a person accepts is not the one that stands now."""
+
+    exit_status = 12
 
 
 class PostgresError(ResguardoError):
@@ -264,6 +271,12 @@ class Expired(RestoreError):
     """The request's notAfter has passed."""
 
     exit_status = 47
+
+
+class BackupMarked(RestoreError):
+    """The backup is marked for removal, which could come before the restore's end."""
+
+    exit_status = 48
 
 
 class DeadlineExceeded(ResguardoError):

@@ -13,7 +13,7 @@ from resguardo.api.base import Exchanged, Instant
 from resguardo.api.errors import DocumentInvalid
 from resguardo.api.manifest import Trigger
 
-_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class Outcome(StrEnum):
@@ -41,7 +41,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _reachable(moment: datetime) -> datetime:
-    if not _EARLIEST <= moment <= _LATEST:
+    if not EARLIEST <= moment <= LATEST:
         raise ValueError("is a time that no backup was made at")
     return moment
 

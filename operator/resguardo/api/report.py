@@ -27,6 +27,7 @@ class Task(StrEnum):
     BACKUP = "backup"
     RESTORE = "restore"
     DROP_PREVIOUS = "drop-previous"
+    RETENTION = "retention"
 
 
 class Subject(Exchanged):
@@ -47,6 +48,15 @@ class RestoreOutcome(Exchanged):
     omitted: list[str] = []
 
 
+class RetentionOutcome(Exchanged):
+    """What retention did, or found when it ended."""
+
+    by_tier: dict[str, int] = Field({}, description="How many backups stand for each tier; one may stand for several.")
+    marked: int = Field(0, ge=0, description="Backups that are marked and go when their grace is over.")
+    removed: int = Field(0, ge=0, description="Backups that this run removed.")
+    next_removal_at: Instant | None = Field(None, description="When the first marked one may go, by the store's clock.")
+
+
 class Report(Exchanged):
     """How a pod's task ended."""
 
@@ -64,6 +74,8 @@ class Report(Exchanged):
     newest_backup: BackupSummary | None = None
     inventory: Inventory | None = None
     restore: RestoreOutcome | None = None
+    #: Retained is True exactly where the task is retention and the reason RetentionEnforced; a pause's word says why not.
+    retention: RetentionOutcome | None = None
 
     @classmethod
     def from_json(cls, text: str) -> Report | None:

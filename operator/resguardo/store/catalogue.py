@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
 
-from pydantic import Field, ValidationError
-from pydantic_core import from_json
+from pydantic import Field
 
-from resguardo.api.backup_id import BACKUP_ID_PATTERN, is_backup_id
-from resguardo.api.base import Exchanged, Instant
+from resguardo.api.backup_id import BACKUP_ID_PATTERN, is_backup_id, parse_start
+from resguardo.api.base import Exchanged, Instant, print_time
 from resguardo.api.census import CENSUS_FORMAT_VERSION, Census
 from resguardo.api.errors import (
     FormatTooNew,
@@ -27,19 +25,20 @@ from resguardo.api.policy import BackupSummary, Inventory
 from resguardo.api.sizes import print_size
 from resguardo.rules.part_sizes import OBJECT_MAX_BYTES
 from resguardo.store.discard import DISCARDED, forbid_manifest
+from resguardo.store.documents import parse_document
 from resguardo.store.download import open_object
 from resguardo.store.layout import BACKUPS_PREFIX, MANIFEST_NAME, attempt_key, manifest_key
 from resguardo.store.protocol import Store
-from resguardo.store.threads import RequestThreads
+from resguardo.store.threads import in_threads
 
-THREADS = 8
 #: Half a million tables; read into memory whole.
 CENSUS_MAX_BYTES = 64 * 1024 * 1024
 #: A reader holds a few blocks at once, and a list of them.
 BLOCK_BYTES_MIN, BLOCK_BYTES_MAX = 1024 * 1024, 64 * 1024 * 1024
+ATTEMPT_FORMAT_VERSION = 1
 ATTEMPT_MESSAGE_MAX = 1024
-
-M = TypeVar("M", bound=Exchanged)
+#: A message of so many characters, each of which JSON may write with six bytes.
+ATTEMPT_MAX_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,17 @@ class CatalogueEntry:
     id: str
     manifest: Manifest | None = None
     problem: StoreError | None = None
+    #: When the store received the manifest, by its own clock; None where it was not read.
+    stored_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What stands under backups/, by the order of ids."""
+
+    entries: list[CatalogueEntry]
+    #: Ids of folders without a manifest: of backups that are being made, or never will be.
+    uncommitted: list[str]
 
 
 class Attempt(Exchanged):
@@ -73,28 +83,41 @@ def list_backups(store: Store) -> list[CatalogueEntry]:
     A folder without a manifest is no backup. A manifest that cannot be understood, or belongs elsewhere, is an entry with
     a problem and hides no other. Where the store does not answer or denies, that is raised: half a list would be a lie.
     """
-    ids = [name for name in store.list_folders(BACKUPS_PREFIX) if is_backup_id(name)]
-    threads = RequestThreads(THREADS, name="catalogue")
-    try:
-        reading: list[Future[CatalogueEntry | None]] = [threads.submit(_read_entry, store, name) for name in ids]
-        entries = [future.result() for future in reading]
-    finally:
-        threads.shutdown()
-    return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.id)
+    return read_catalogue(store).entries
+
+
+def read_catalogue(store: Store) -> Catalogue:
+    """Every backup as in `list_backups`, and the folders that hold none."""
+    ids = sorted(name for name in store.list_folders(BACKUPS_PREFIX) if is_backup_id(name))
+    found = in_threads(partial(_read_entry, store), ids, name="catalogue")
+    return Catalogue(
+        entries=[entry for entry in found if entry is not None],
+        uncommitted=[backup_id for backup_id, entry in zip(ids, found, strict=True) if entry is None],
+    )
 
 
 def _read_entry(store: Store, backup_id: str) -> CatalogueEntry | None:
     try:
-        return CatalogueEntry(backup_id, manifest=read_manifest(store, backup_id))
+        stored = store.get(manifest_key(backup_id), max_bytes=MANIFEST_MAX_BYTES)
     except ObjectMissing:
         return None
-    except (ManifestInvalid, FormatTooNew, ObjectCorrupt) as problem:
+    except ObjectCorrupt as problem:
         return CatalogueEntry(backup_id, problem=problem)
+    try:
+        manifest = _understand(stored.body, backup_id)
+    except ObjectMissing:
+        return None
+    except (ManifestInvalid, FormatTooNew) as problem:
+        return CatalogueEntry(backup_id, problem=problem, stored_at=stored.last_modified)
+    return CatalogueEntry(backup_id, manifest=manifest, stored_at=stored.last_modified)
 
 
 def read_manifest(store: Store, backup_id: str) -> Manifest:
     """A backup's manifest. Raises ObjectMissing, ObjectCorrupt (too large), FormatTooNew and ManifestInvalid."""
-    body = store.get(manifest_key(backup_id), max_bytes=MANIFEST_MAX_BYTES).body
+    return _understand(store.get(manifest_key(backup_id), max_bytes=MANIFEST_MAX_BYTES).body, backup_id)
+
+
+def _understand(body: bytes, backup_id: str) -> Manifest:
     if body == DISCARDED:
         raise ObjectMissing(f"backup {backup_id} was given up while it was made: it has no manifest")
     return _parse_manifest(body, backup_id)
@@ -129,12 +152,22 @@ def read_census(store: Store, manifest: Manifest) -> Census:
     if sealed[0].plain_bytes > CENSUS_MAX_BYTES:
         raise ManifestInvalid(f"the census of {manifest.id} has more than {print_size(CENSUS_MAX_BYTES)}")
     text = b"".join(open_object(store, manifest.id, sealed[0]))
-    return _parse(Census, text, f"the census of {manifest.id}", known_version=CENSUS_FORMAT_VERSION)
+    return parse_document(Census, text, f"the census of {manifest.id}", known_version=CENSUS_FORMAT_VERSION)
 
 
 def record_attempt(store: Store, attempt: Attempt) -> None:
     """Write down that a backup started, or how it ended."""
     store.put(attempt_key(attempt.id), attempt.to_json().encode())
+
+
+def read_attempt(store: Store, backup_id: str) -> Attempt:
+    """How a backup that was started ended. Raises ObjectMissing, ObjectCorrupt (too large), FormatTooNew, ManifestInvalid."""
+    key = attempt_key(backup_id)
+    body = store.get(key, max_bytes=ATTEMPT_MAX_BYTES).body
+    attempt = parse_document(Attempt, body, f"the record {key}", known_version=ATTEMPT_FORMAT_VERSION)
+    if attempt.id != backup_id:
+        raise ManifestInvalid(f"the record {key} is about {attempt.id}: it was copied there; delete it")
+    return attempt
 
 
 def summarise(entries: Sequence[CatalogueEntry]) -> Inventory:
@@ -172,9 +205,13 @@ def backup_summary(manifest: Manifest) -> BackupSummary:
 
 def _parse_manifest(body: bytes, backup_id: str) -> Manifest:
     what = f"the manifest of {backup_id}"
-    manifest = _parse(Manifest, body, what, known_version=MANIFEST_FORMAT_VERSION)
+    manifest = parse_document(Manifest, body, what, known_version=MANIFEST_FORMAT_VERSION)
     if manifest.id != backup_id:
         raise ManifestInvalid(f"{what} calls itself {manifest.id}: it was copied there; delete the copied folder")
+    if manifest.started_at.replace(microsecond=0) != parse_start(backup_id):
+        raise ManifestInvalid(
+            f"{what} says that it started at {print_time(manifest.started_at)}, and its id another time: it was changed"
+        )
     keys = [key for entry in manifest.objects for key in (entry.key, entry.blocks_key)]
     for key in keys:
         if not _stays_inside(key):
@@ -190,20 +227,3 @@ def _parse_manifest(body: bytes, backup_id: str) -> Manifest:
 def _stays_inside(key: str) -> bool:
     """Whether a relative key names something within its folder, the manifest aside."""
     return key != MANIFEST_NAME and all(part not in {"", ".", ".."} for part in key.split("/"))
-
-
-def _parse(model: type[M], body: bytes, what: str, *, known_version: int) -> M:
-    try:
-        document = from_json(body)
-    except ValueError as error:
-        raise ManifestInvalid(f"{what} is no JSON: {error}") from None
-    version = document.get("formatVersion") if isinstance(document, dict) else None
-    if isinstance(version, int) and version > known_version:
-        raise FormatTooNew(
-            f"{what} has format {version}, and this Resguardo knows formats up to {known_version}: use a newer one"
-        )
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, problem["loc"])) or "the whole" for problem in error.errors()[:5])
-        raise ManifestInvalid(f"{what} cannot be read: {fields}") from None

@@ -5,6 +5,11 @@ from __future__ import annotations
 OWNER_KEY = "resguardo.json"
 BACKUPS_PREFIX = "backups/"
 ATTEMPTS_PREFIX = "attempts/"
+PINS_PREFIX = "pins/"
+ACCEPTED_PREFIX = "accepted/"
+VERIFIED_PREFIX = "verified/"
+TRASH_PREFIX = "trash/"
+ACCEPTED_PLAN_KEY = "accepted-plan.json"
 MANIFEST_NAME = "manifest.json"
 
 #: Where nobody may delete, every probe writes this one object again, so that they leave one object and not many.
@@ -33,6 +38,35 @@ def object_key(backup_id: str, key: str) -> str:
 def attempt_key(backup_id: str) -> str:
     """How a backup that was started ended."""
     return f"{ATTEMPTS_PREFIX}{backup_id}.json"
+
+
+def pin_key(backup_id: str) -> str:
+    """A person's wish that a backup be kept."""
+    return f"{PINS_PREFIX}{backup_id}.json"
+
+
+def accepted_key(backup_id: str) -> str:
+    """A person's word that a backup is well, however odd it looked."""
+    return f"{ACCEPTED_PREFIX}{backup_id}.json"
+
+
+def verified_key(backup_id: str) -> str:
+    """What reading a backup again came to."""
+    return f"{VERIFIED_PREFIX}{backup_id}.json"
+
+
+def marker_key(backup_id: str) -> str:
+    """Says that a backup is to go."""
+    return f"{TRASH_PREFIX}{backup_id}.json"
+
+
+def decision_key(backup_id: str, nonce: str) -> str:
+    """What became of the marker with that nonce: of all who decide about it, one writes this.
+
+    >>> decision_key("20261123T050000Z-3f9a1c", "5b1e77a0c3d94f28")
+    'trash/20261123T050000Z-3f9a1c/5b1e77a0c3d94f28.json'
+    """
+    return f"{TRASH_PREFIX}{backup_id}/{nonce}.json"
 
 
 def probe_key(random_hex: str) -> str:

@@ -75,6 +75,19 @@ def claim(store: Store, owner: str, *, take_over_from: str | None, now: datetime
     )
 
 
+def read_owner(store: Store, owner: str) -> Owner:
+    """The prefix as the owner's, without claiming it. Raises PrefixOwned where it is nobody's, or somebody else's."""
+    try:
+        found, _ = _read(store)
+    except ObjectMissing:
+        raise PrefixOwned(
+            f"{store.location} is nobody's: it has no {OWNER_KEY}. `resguardo check` claims it for the policy"
+        ) from None
+    if not _is_same(found.owner, owner):
+        raise PrefixOwned(_owned_message(store, found, owner))
+    return found
+
+
 def verify_owner(store: Store, owner: Owner) -> None:
     """Raise PrefixOwned when the prefix is no longer the owner's in that epoch."""
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from resguardo.api.errors import StoreError
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,23 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
+
+    def erase(self, path: str, *, but: str | None = None) -> Mapping[str, StoreError]:
+        """Remove for good the object of that key or, where the path ends with a slash, all that is in the folder.
+
+        In a versioned bucket every version goes, of an object the latest last, so that nothing shows again what was
+        deleted; where the keys may not look at versions, what is there is deleted as `delete` does it. The object with the
+        key `but` stays. Gives what could not be removed, by key; nothing there is no error, and may be asked for again.
+        """
+
+    def is_locked(self, key: str) -> bool:
+        """Whether the store refuses, for now, to delete the object: a retention that has not ended, or a legal hold.
+
+        Raises StoreAccessDenied where the bucket has locks and the keys may not see them: a locked object would look free.
+        """
+
+    def clock(self) -> datetime:
+        """The store's own time, by which it dates what it stores; to the second."""
 
     def read_range(self, key: str, start: int, length: int) -> bytes | bytearray:
         """Exactly these bytes. Raises ObjectMissing, and ObjectCorrupt where the object ends before them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from resguardo.api import s3 as spec
-from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, WriteConflict
+from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, StoreError, WriteConflict
 from resguardo.store.protocol import ObjectInfo, Stored
 from resguardo.store.s3_client import (
     ABORT_ATTEMPTS,
@@ -26,6 +26,7 @@ from resguardo.store.s3_client import (
     endpoint_of,
     make_client,
 )
+from resguardo.store.s3_erase import S3Eraser
 from resguardo.store.s3_errors import (
     DAMAGED_CODES,
     MISSING_CODES,
@@ -33,8 +34,10 @@ from resguardo.store.s3_errors import (
     BodyBrokeOff,
     Request,
     code_of,
+    date_of,
     translate,
 )
+from resguardo.store.s3_locks import S3Locks
 from resguardo.store.s3_upload import S3Upload, part_body
 
 if TYPE_CHECKING:
@@ -71,6 +74,8 @@ class S3Store:
         self._patient_client: S3Client = make_client(
             store, keys, ca_file, read_seconds=max(read_seconds, COMPLETE_SECONDS), attempts=attempts
         )
+        self._eraser = S3Eraser(self._client, Request("", self._bucket, self._prefix, self._endpoint))
+        self._locks = S3Locks(self._client, Request("", self._bucket, self._prefix, self._endpoint))
 
     @property
     def location(self) -> str:
@@ -176,6 +181,24 @@ class S3Store:
         """Remove an object, if it is there."""
         with self._translated("s3:DeleteObject", key):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def erase(self, path: str, *, but: str | None = None) -> Mapping[str, StoreError]:
+        """Remove an object or a folder, with all versions."""
+        return self._eraser.erase(path, but=but)
+
+    def is_locked(self, key: str) -> bool:
+        """Whether an object may not be deleted for now."""
+        return self._locks.is_locked(key, now=self.clock)
+
+    def clock(self) -> datetime:
+        """The Date of an answer: every server that has a clock sends one (RFC 9110, 6.6.1)."""
+        with self._translated("s3:ListBucket", ""):
+            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        if (date := date_of(answer["ResponseMetadata"])) is None:
+            raise StoreError(
+                f"{self._endpoint} does not say what time it is: its answers have no Date that can be read"
+            )
+        return date
 
     def read_range(self, key: str, start: int, length: int) -> bytes | bytearray:
         """Exactly these bytes of an object."""

@@ -5,9 +5,11 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
 from botocore.exceptions import ConnectionError as BotoConnectionError
@@ -155,11 +157,16 @@ def _answered(error: ClientError, request: Request) -> StoreError:
 
 def _store_time(error: ClientError) -> str:
     """The store's clock, from the answer's Date: every server sends one, and not all repeat it in the error."""
-    said = error.response["ResponseMetadata"].get("HTTPHeaders", {}).get("date", "")
+    date = date_of(error.response["ResponseMetadata"])
+    return print_time(date) if date else "something else"
+
+
+def date_of(metadata: Mapping[str, Any]) -> datetime | None:
+    """When the server sent an answer, by its own clock; None where it does not say."""
     try:
-        return print_time(parsedate_to_datetime(said).astimezone(UTC))
-    except ValueError:
-        return said or "something else"
+        return parsedate_to_datetime(metadata.get("HTTPHeaders", {}).get("date", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _unanswered(error: BotoCoreError, request: Request) -> StoreError:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
+A = TypeVar("A")
 T = TypeVar("T")
+
+#: Requests to a store that are made at the same time.
+THREADS = 8
 
 
 class RequestThreads(Executor):
@@ -64,3 +68,12 @@ class RequestThreads(Executor):
                     future.set_exception(error)
             # A thread that waits for its next task must not keep the last one's bytes alive.
             del future, call, task
+
+
+def in_threads(work: Callable[[A], T], items: Iterable[A], *, name: str) -> list[T]:
+    """What the work gives for each item, in their order; the first error is raised, and what has not begun never does."""
+    threads = RequestThreads(THREADS, name=name)
+    try:
+        return [future.result() for future in [threads.submit(work, item) for item in items]]
+    finally:
+        threads.shutdown()
