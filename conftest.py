@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.s3",
+    "tests.fixtures.history",
     "tests.fixtures.postgres",
     "tests.fixtures.place",
     "tests.fixtures.cluster",

@@ -9,22 +9,20 @@ from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resguardo.cli import marks
 from resguardo.cli.inputs import Files, Output, OutputOption, fail, only, read_documents, read_policy, refuse
 from resguardo.cli.retention import retention
+from resguardo.cli.tasks import CredentialsDirectory, perform, surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import IO
 
     from resguardo.api.manifest import Trigger
-    from resguardo.api.report import Subject, Task
-    from resguardo.jobs.credentials import Credentials
-    from resguardo.jobs.progress import Progress
     from resguardo.jobs.task import Context
 
 app = typer.Typer(
@@ -34,17 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-CredentialsDirectory = Annotated[
-    Path | None,
-    typer.Option(
-        "--credentials",
-        help="Folder with database/username, database/password, store/access-key-id, store/secret-access-key and, where "
-        "the document asks for them, ca.crt, tls.crt, tls.key. Without it: PGUSER, PGPASSWORD, AWS_ACCESS_KEY_ID, …",
-        envvar="RESGUARDO_CREDENTIALS",
-    ),
-]
-
 
 app.add_typer(retention, name="retention")
 
@@ -80,7 +67,7 @@ def check(filename: Files, credentials: CredentialsDirectory = None) -> None:
 
     policy = read_policy(filename)
     timeout = min(parse_duration(policy.spec.timeout), CHECK_TIMEOUT)
-    _perform(Task.CHECK, subject_of(policy), partial(work, policy), timeout, credentials)
+    perform(Task.CHECK, subject_of(policy), partial(work, policy), timeout, credentials)
 
 
 @app.command()
@@ -94,7 +81,7 @@ def backup(filename: Files, credentials: CredentialsDirectory = None) -> None:
     policy = read_policy(filename)
     trigger = _trigger(policy.metadata.name, os.environ.get("RESGUARDO_JOB_NAME", ""))
     timeout = parse_duration(policy.spec.timeout)
-    _perform(Task.BACKUP, subject_of(policy), partial(back_up, policy, trigger), timeout, credentials)
+    perform(Task.BACKUP, subject_of(policy), partial(back_up, policy, trigger), timeout, credentials)
 
 
 @app.command()
@@ -120,7 +107,7 @@ def catalog(
     store_spec = next((store for store in stores if store is not None), None)
     if store_spec is None:
         refuse("no store: give the BackupPolicy, or a RestoreRequest with from.store")
-    found, _ = _surroundings(credentials)
+    found, _ = surroundings(credentials)
     try:
         entries = list_backups(found.open_store(store_spec))
     except ResguardoError as error:
@@ -160,7 +147,7 @@ def restore(
             with _binary_output(to_sql) as output:
                 job.write_sql(request, store, output, context)
 
-    _perform(Task.RESTORE, subject_of(request), work, parse_duration(request.spec.timeout), credentials)
+    perform(Task.RESTORE, subject_of(request), work, parse_duration(request.spec.timeout), credentials)
 
 
 @app.command("drop-previous")
@@ -172,7 +159,7 @@ def drop_previous(filename: Files, credentials: CredentialsDirectory = None) -> 
     from resguardo.jobs.task import subject_of
 
     request = only(RestoreRequest, read_documents(filename), filename)
-    _perform(Task.DROP_PREVIOUS, subject_of(request), partial(drop_kept, request), DROP_TIMEOUT, credentials)
+    perform(Task.DROP_PREVIOUS, subject_of(request), partial(drop_kept, request), DROP_TIMEOUT, credentials)
 
 
 @app.command()
@@ -220,38 +207,14 @@ def crd(
         refuse(f"not up to date: {', '.join(stale)}; run `make crds` and commit what it writes")
 
 
+marks.add_to(app)
+
+
 def _trigger(policy_name: str, job_name: str) -> Trigger:
     from resguardo.api.manifest import Trigger
 
     scheduled = re.fullmatch(re.escape(policy_name) + r"-backup-[0-9]+", job_name)
     return Trigger.SCHEDULED if scheduled else Trigger.MANUAL
-
-
-def _surroundings(credentials: Path | None) -> tuple[Credentials, Progress]:
-    from resguardo.jobs.credentials import DEFAULT_DIRECTORY, Credentials
-    from resguardo.jobs.progress import configure_logging
-
-    progress = configure_logging(terminal=sys.stderr.isatty())
-    return Credentials(credentials or DEFAULT_DIRECTORY, os.environ), progress
-
-
-def _perform(
-    task: Task,
-    subject: Subject,
-    work: Callable[[Context], None],
-    timeout: timedelta,
-    credentials: Path | None,
-) -> NoReturn:
-    from resguardo.jobs.task import perform
-
-    found, progress = _surroundings(credentials)
-    outcome = perform(task, subject, work, timeout=timeout, credentials=found, progress=progress)
-    if (report_file := os.environ.get("RESGUARDO_REPORT_FILE")) is not None:
-        Path(report_file).write_text(outcome.report.to_message())
-    else:
-        word = "" if outcome.report.succeeded else f"{outcome.report.reason}: "
-        typer.echo(word + outcome.report.message, err=True)
-    raise typer.Exit(outcome.exit_status)
 
 
 def _binary_output(path: Path) -> AbstractContextManager[IO[bytes]]:

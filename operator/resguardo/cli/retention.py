@@ -1,4 +1,4 @@
-"""`resguardo retention`: what a policy keeps, of a list of facts or of backups that are still to be made."""
+"""`resguardo retention`: carries a policy's retention out, or shows what it keeps, of a bucket, of a list, of a time to come."""
 
 from __future__ import annotations
 
@@ -10,13 +10,65 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resguardo.cli.inputs import Files, Output, OutputOption, fail, read_policy, refuse
+from resguardo.cli.tasks import CredentialsDirectory, perform, surroundings
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from resguardo.api.policy import BackupPolicy, Retention
 
-retention = typer.Typer(help="See what a policy keeps and what it removes, and why.", no_args_is_help=True)
+retention = typer.Typer(no_args_is_help=True)
+
+
+@retention.callback(invoke_without_command=True)
+def enforce_(
+    context: typer.Context,
+    filename: Annotated[
+        list[Path] | None,
+        typer.Option("--filename", "-f", help="File with a BackupPolicy (YAML or JSON); - is standard input."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what a run would do, and why; change nothing.")
+    ] = False,
+    credentials: CredentialsDirectory = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Carry a policy's retention out on its bucket; with --dry-run, show what that would do. Or plan and simulate."""
+    if context.invoked_subcommand is not None:
+        return
+    if not filename:
+        refuse("give the BackupPolicy with --filename")
+    document = read_policy(filename)
+    if dry_run:
+        _show(document, credentials, output)
+        return
+    from functools import partial
+
+    from resguardo.api.durations import parse_duration
+    from resguardo.api.report import Task
+    from resguardo.jobs.retention import enforce
+    from resguardo.jobs.task import subject_of
+
+    timeout = parse_duration(document.spec.timeout)
+    perform(Task.RETENTION, subject_of(document), partial(enforce, document), timeout, credentials)
+
+
+def _show(document: BackupPolicy, credentials: Path | None, output: Output) -> None:
+    from rich.console import Console
+
+    from resguardo.api.errors import ResguardoError
+    from resguardo.jobs.retention import survey
+    from resguardo.jobs.retention_tables import print_survey, survey_document
+
+    found, _ = surroundings(credentials)
+    try:
+        seen = survey(document, found.open_store(document.spec.store), now=datetime.now(UTC))
+    except ResguardoError as error:
+        fail(error)
+    if output is Output.JSON:
+        typer.echo(json.dumps(survey_document(seen), indent=2, ensure_ascii=False))
+    else:
+        print_survey(seen, Console())
 
 
 @retention.command()

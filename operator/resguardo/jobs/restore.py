@@ -17,6 +17,7 @@ from resguardo.api.base import print_time
 from resguardo.api.census import Census
 from resguardo.api.conditions import Reason
 from resguardo.api.errors import (
+    BackupMarked,
     DocumentInvalid,
     Expired,
     ManifestInvalid,
@@ -44,11 +45,13 @@ from resguardo.postgres.restored_properties import apply_properties
 from resguardo.postgres.roles import create_roles
 from resguardo.postgres.target import marked_databases, read_target_facts
 from resguardo.postgres.verify import verify
+from resguardo.rules.removal import Decision
 from resguardo.rules.restore_plan import RestorePlan, Wishes, plan_restore
 from resguardo.rules.selection import choose
 from resguardo.store.catalogue import backup_summary, list_backups, read_census
 from resguardo.store.download import open_object
 from resguardo.store.protocol import Store
+from resguardo.store.trash import read_trashed
 
 log = structlog.get_logger()
 
@@ -73,10 +76,30 @@ def choose_backup(store: Store, request: RestoreRequest) -> Manifest:
     return choose(manifests, request.spec.recover, unreadable=unreadable)
 
 
+def refuse_marked(store: Store, backup_id: str, deadline: datetime) -> None:
+    """Raise BackupMarked where the backup could be removed before the restore's deadline; touches nothing."""
+    try:
+        trashed = read_trashed(store, backup_id)
+    except ManifestInvalid as problem:
+        log.warning("a marker that no run can act on is passed over", problem=str(problem))
+        return
+    if trashed is None or trashed.decision is Decision.UNDELETE:
+        return
+    if trashed.decision is Decision.PURGE:
+        raise BackupMarked(f"backup {backup_id} is being removed: restore another one")
+    ends_at = store.clock() + (deadline - datetime.now(UTC))
+    if trashed.goes_at <= ends_at:
+        raise BackupMarked(
+            f"backup {backup_id} is marked for removal and may go after {print_time(trashed.goes_at)}, before this restore must "
+            f"have ended: take it back with `resguardo undelete {backup_id}`, then ask again"
+        )
+
+
 def write_sql(request: RestoreRequest, store_spec: StoreSpec, output: IO[bytes], context: Context) -> None:
     """Write the backup as plain SQL for psql. Needs the store alone; ends with an error where the SQL is not whole."""
     store = context.credentials.open_store(store_spec)
     manifest = choose_backup(store, request)
+    refuse_marked(store, manifest.id, context.deadline.at)
     context.progress.step(f"writing backup {manifest.id} as SQL")
     with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, _dump(store, manifest) as chunks:
         to_sql(chunks, output, deadline=context.deadline.at, scratch=Path(scratch))
@@ -98,6 +121,7 @@ def restore(request: RestoreRequest, store_spec: StoreSpec, context: Context) ->
     context.progress.step("reading the catalogue, the census and the contents of the dump")
     manifest = choose_backup(store, request)
     context.findings.backup = backup_summary(manifest)
+    refuse_marked(store, manifest.id, context.deadline.at)
     context.findings.restore = RestoreOutcome(recovery_point_time=manifest.snapshot_at)
     census = read_census(store, manifest)
     login = context.credentials.login(target.connection)

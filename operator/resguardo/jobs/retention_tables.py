@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.bar import Bar
@@ -13,6 +14,8 @@ from rich.text import Text
 from resguardo.api.base import print_time
 from resguardo.api.sizes import print_size
 from resguardo.jobs.catalog import MIN_WIDTH, printable
+from resguardo.jobs.retention import Survey
+from resguardo.rules.removal import Step
 from resguardo.rules.retention import Plan
 from resguardo.rules.simulation import Holding
 from resguardo.rules.tiers import Tier
@@ -28,11 +31,12 @@ def plan_document(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def print_plan(plan: Plan, console: Console) -> None:
-    """One line for each backup, the newest last, and what the plan comes to."""
+def print_plan(plan: Plan, console: Console, removals: Mapping[str, str] | None = None) -> None:
+    """One line for each backup, the newest last, and what the plan comes to; `removals` says of some when they go."""
     console.width = max(console.width, MIN_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ["BACKUP", "STARTED", "SIZE", "KEEP", "WHY"]:
+    headings = ["BACKUP", "STARTED", "SIZE", "KEEP", "WHY", *(["REMOVAL"] if removals else [])]
+    for heading in headings:
         table.add_column(heading, no_wrap=heading != "WHY", justify="right" if heading == "SIZE" else "left")
     for verdict in plan.verdicts:
         backup = verdict.backup
@@ -42,6 +46,7 @@ def print_plan(plan: Plan, console: Console) -> None:
             print_size(backup.bytes),
             "yes" if verdict.keep else "no",
             Text(printable(", ".join(str(reason) for reason in verdict.reasons))),
+            *([removals.get(backup.id, "")] if removals else []),
         )
     console.print(table)
     removed = plan.removed
@@ -49,6 +54,49 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"{len(plan.kept)} stay, {len(removed)} go ({print_size(sum(backup.bytes for backup in removed))})",
         style="bold",
     )
+
+
+def survey_document(seen: Survey) -> dict[str, Any]:
+    """The pause, if there is one, the plan's hash, and one {id, keep, reasons, step, markedAt, goesAt} for each backup, the oldest first.
+
+    `step` is what a run does next, absent where that is nothing.
+    """
+    steps, removals = seen.steps, seen.removals
+    paused = seen.paused and {"reason": seen.paused.pause.value, "message": seen.paused.message}
+    backups = plan_document(seen.plan)
+    for backup in backups:
+        name = backup["id"]
+        trashed = seen.trash.marked.get(name)
+        facts = {
+            "step": steps[name].value if name in steps else None,
+            "markedAt": print_time(trashed.marked_at) if trashed else None,
+            "goesAt": print_time(removals[name]) if name in removals else None,
+        }
+        backup.update({key: value for key, value in facts.items() if value is not None})
+    return {"paused": paused, "planHash": seen.plan_hash, "backups": backups}
+
+
+def print_survey(seen: Survey, console: Console) -> None:
+    """The plan as a table, when what goes will be gone, and what holds it up."""
+    steps, removals = seen.steps, seen.removals
+    told = {name: _removal(step, removals.get(name)) for name, step in steps.items()}
+    print_plan(seen.plan, console, told)
+    if seen.paused is not None:
+        console.print(printable(f"paused, {seen.paused.pause}: {seen.paused.message}"), style="yellow", markup=False)
+    for problem in seen.trash.problems.values():
+        console.print(printable(str(problem)), style="red", markup=False)
+
+
+def _removal(step: Step, goes_at: datetime | None) -> str:
+    match step:
+        case Step.MARK:
+            return f"to be marked, goes after {print_time(goes_at)}" if goes_at else ""
+        case Step.WAIT:
+            return f"marked, goes after {print_time(goes_at)}" if goes_at else "marked, held by the pause"
+        case Step.TAKE_BACK:
+            return "marked, to be taken back"
+        case Step.PURGE:
+            return "marked, goes with the next run"
 
 
 def simulation_document(held: Sequence[Holding]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import structlog
 from resguardo.api.durations import print_duration
 from resguardo.api.errors import NO_ROOM, DeadlineExceeded, DiskFull, ResguardoError, Stopped
 from resguardo.api.policy import BackupPolicy, BackupSummary, Inventory
-from resguardo.api.report import Report, RestoreOutcome, Subject, Task
+from resguardo.api.report import Report, RestoreOutcome, RetentionOutcome, Subject, Task
 from resguardo.api.request import RestoreRequest
 from resguardo.jobs.credentials import Credentials
 from resguardo.jobs.progress import Progress
@@ -37,6 +37,7 @@ class Findings:
     newest_backup: BackupSummary | None = None
     inventory: Inventory | None = None
     restore: RestoreOutcome | None = None
+    retention: RetentionOutcome | None = None
     #: The reason and message of success.
     reason: str = "Succeeded"
     message: str = ""
@@ -185,6 +186,7 @@ def perform(
         newest_backup=findings.newest_backup,
         inventory=findings.inventory,
         restore=findings.restore,
+        retention=findings.retention,
     )
     return Outcome(report, exit_status)
 
