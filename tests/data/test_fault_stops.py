@@ -7,6 +7,7 @@ memberships which a killed restore had borrowed are given back.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,7 +129,7 @@ def test_a_stop_before_any_line_of_making_a_database_leaves_none(
     assert number > 3
 
 
-class TestBorrowedMemberships:
+class TestWithoutSuperuser:
     @pytest.fixture(params=[15, 17])
     def managed(self, request: pytest.FixtureRequest, place: Place) -> Iterator[Place]:
         """A server of its own whose role is no superuser, and a database lost whose table belongs to another role."""
@@ -181,3 +182,21 @@ class TestBorrowedMemberships:
         assert report.reason == "Restored"
         assert len(self.memberships(managed)) == members
         assert managed.databases() == there | {"portal", "outro"}
+
+    def test_a_large_object_of_a_superuser_is_told_before_anything_is_loaded(self, managed: Place) -> None:
+        restorer = (managed.folder / "credentials/database/username").read_text()
+        managed.postgres.execute(
+            "CREATE DATABASE portal OWNER dona", "CREATE ROLE guarda LOGIN SUPERUSER PASSWORD 'secret'"
+        )
+        managed.postgres.execute("SELECT lo_from_bytea(77777, 'x')", database="portal")
+        managed.credentials(database__username="guarda")
+        managed.run("backup", "-f", managed.policy())
+        managed.postgres.drop_database("portal")
+        managed.credentials(database__username=restorer)
+        before = managed.databases()
+        report = managed.fail("restore", "-f", managed.request("blocked"), "-f", managed.policy())
+        assert report.reason == "RestoreBlocked"
+        assert re.search(r"to postgres, a superuser \(BLOB( METADATA)? 77777\)", report.message), report.message
+        assert managed.databases() == before
+        report, _, _ = managed.run("restore", "-f", managed.request("mine", ownership="Role"), "-f", managed.policy())
+        assert report.reason == "Restored"

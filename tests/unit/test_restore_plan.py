@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from resguardo.api.census import Census, DatabaseProperties, Extension, Role
 from resguardo.api.errors import ResguardoError, RestoreBlocked, TargetBusy, TargetNotEmpty
 from resguardo.api.request import Globals, OnExisting, Ownership
-from resguardo.rules.archive import Contents, Entry
+from resguardo.rules.archive import Contents, Entry, Section
 from resguardo.rules.restore_facts import AvailableExtension, ExistingDatabase, RoleFacts, TargetFacts
 from resguardo.rules.restore_plan import RestorePlan, Wishes, plan_restore
 from resguardo.rules.restore_roles import policy_roles
@@ -128,6 +128,16 @@ def test_each_problem_alone_is_one_blocker_that_says_what_to_do(world: dict[str,
     assert said in found.blockers[0]
     with pytest.raises(RestoreBlocked):
         found.require_clear()
+
+
+def test_what_belongs_to_a_superuser_is_named_as_far_as_it_is_no_data() -> None:
+    facts = replace(FACTS, roles={**FACTS.roles, "postgres": RoleFacts(is_superuser=True)})
+    (blocker,) = plan(
+        Entry(20, "BLOB", "16400", owner="postgres"),
+        Entry(21, "TABLE DATA", "trail", "audit", "postgres", dependencies=(3,), section=Section.DATA),
+        facts=facts,
+    ).blockers
+    assert "to postgres, a superuser (BLOB 16400): restore as a superuser, or with ownership: Role" in blocker
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
     missing = sorted(name for name in named if name not in facts.roles)
     roles = create_missing(missing, census, facts, wishes.globals)
     owners = set() if without_owners else owners_of(entries, census)
-    borrowing = borrow(owners | _target_owner(facts), missing, facts)
+    borrowing = borrow(owners | _target_owner(facts), missing, facts, () if without_owners else entries)
     admitted = [] if facts.is_superuser else sorted(owners - {facts.role})
     omitted = [*left_out.sentences]
     if without_owners:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from resguardo.api.census import Census, Role
 from resguardo.api.request import Globals
-from resguardo.rules.archive import Entry
+from resguardo.rules.archive import Entry, Section
 from resguardo.rules.enumeration import enumerated
 from resguardo.rules.identifier import IDENTIFIER_PATTERN, quoted, unquoted
 from resguardo.rules.restore_facts import TargetFacts
@@ -97,6 +97,17 @@ def _creation_blockers(missing: list[str], facts: TargetFacts, globals_: Globals
         )
 
 
+def _belongings(owner: str, entries: Iterable[Entry]) -> str:
+    """What a person could give to another role before the next backup; a large object is a BLOB in pg_dump's words."""
+    its = [
+        entry
+        for entry in entries
+        # From 17 on, the entries that make large objects are in the section of data.
+        if entry.owner == owner and (entry.section is not Section.DATA or entry.description == "BLOB METADATA")
+    ]
+    return f" ({enumerated(its)})" if its else ""
+
+
 @dataclass(frozen=True)
 class Borrowing:
     """Memberships that the connection's role needs for the time of the restore."""
@@ -105,8 +116,8 @@ class Borrowing:
     blockers: tuple[str, ...] = ()
 
 
-def borrow(owners: set[str], missing: list[str], facts: TargetFacts) -> Borrowing:
-    """The memberships without which objects cannot be given to their owners; blockers name those that cannot be had."""
+def borrow(owners: set[str], missing: list[str], facts: TargetFacts, entries: Iterable[Entry]) -> Borrowing:
+    """The memberships without which entries cannot be given to their owners; blockers name those that cannot be had."""
     if facts.is_superuser:
         return Borrowing()
     borrowed, blockers = [], []
@@ -119,8 +130,8 @@ def borrow(owners: set[str], missing: list[str], facts: TargetFacts) -> Borrowin
             continue
         elif role.is_superuser:
             blockers.append(
-                f"role {facts.role} cannot give objects to {name}, a superuser: restore as a superuser, "
-                "or with ownership: Role"
+                f"role {facts.role} cannot give objects to {name}, a superuser{_belongings(name, entries)}: restore as a "
+                "superuser, or with ownership: Role"
             )
         elif role.is_grantable:
             borrowed.append(name)
