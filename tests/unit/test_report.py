@@ -76,6 +76,25 @@ def test_a_short_report_is_not_cut() -> None:
     assert Report.from_json(report.to_message()) == report
 
 
+def test_what_was_left_out_is_told_in_whole_sentences_as_far_as_there_is_room() -> None:
+    sentences = [f"publications FOR ALL TABLES, which need superuser: {'de tudo, ' * 20}{n}" for n in range(8)]
+
+    def told(omitted: list[str]) -> list[str]:
+        report = Report(
+            task=Task.RESTORE, succeeded=True, reason="Restored", message="m", subject=Subject(),
+            started_at=NOW, completed_at=NOW, restore=RestoreOutcome(omitted=omitted),
+        )  # fmt: skip
+        read = Report.from_json(report.to_message())
+        assert read is not None
+        assert read.restore is not None
+        return read.restore.omitted
+
+    assert told(sentences) == sentences
+    many = told(sentences * 5)
+    assert all(sentence.endswith("…") for sentence in many[:-1])
+    assert many[-1].startswith("publications") or many[-1] == f"and {41 - len(many)} more: see the pod's log"
+
+
 def test_a_newer_reports_unknown_fields_are_passed_over_and_garbage_is_no_report() -> None:
     report = Report(
         task=Task.CHECK,

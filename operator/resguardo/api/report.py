@@ -102,12 +102,14 @@ def cut_text(text: str, max_bytes: int) -> str:
     return encoded[: max_bytes - 3].decode(errors="ignore") + "…"
 
 
-def _shortened(max_text: int, max_omitted: int, max_checks: int) -> Callable[[Report], Report]:
+def _shortened(
+    max_text: int, max_omitted: int, max_checks: int, *, max_sentence: int = 120
+) -> Callable[[Report], Report]:
     def shorten(report: Report) -> Report:
         update: dict[str, object] = {"message": cut_text(report.message, max_text)}
         if report.restore is not None:
             omitted = report.restore.omitted
-            kept = [cut_text(item, 120) for item in omitted[:max_omitted]]
+            kept = [cut_text(item, max_sentence) for item in omitted[:max_omitted]]
             if len(omitted) > max_omitted:
                 kept.append(f"and {len(omitted) - max_omitted} more: see the pod's log")
             checks = [
@@ -121,6 +123,9 @@ def _shortened(max_text: int, max_omitted: int, max_checks: int) -> Callable[[Re
 
 
 _SHORTENINGS: list[Callable[[Report], Report]] = [
+    # As long as status takes them: only what has no room is cut.
+    _shortened(2048, 63, 32, max_sentence=512),
+    _shortened(1024, 63, 32, max_sentence=256),
     _shortened(2048, 63, 32),
     _shortened(1024, 10, 32),
     _shortened(512, 3, 16),

@@ -177,6 +177,8 @@ class _Restore:
     def carry_out(self) -> None:
         plan = self._plan()
         self._tell(omitted=[*plan.omitted, *plan.notes])
+        for sentence in self._outcome.omitted:
+            log.warning("left out or different", what=sentence)  # whole, where the Report may have to cut
         plan.require_clear()
         name, suffix = self.target.database, secrets.token_hex(3)
         temporary = temporary_name(name, suffix)
