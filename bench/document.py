@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-_TITLES = {"data": "Backups and restores (`make bench`)", "operator": "The operator (`make bench-operator`)"}
+_TITLES = {
+    "data": "Backups and restores (`make bench`)",
+    "operator": "The operator (`make bench-operator`)",
+    #: Written by people: kept as it is.
+    "by-hand": "Measured by hand",
+}
 
 
 def write_section(name: str, report: str) -> None:
