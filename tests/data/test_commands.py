@@ -28,7 +28,7 @@ def test_check_backup_catalog_and_restore_by_hand(place: Place) -> None:
     backup_id = report.backup.id
     assert {key.removeprefix(f"prod/backups/{backup_id}/") for key in place.object_keys() if "/backups/" in key} == {
         "manifest.json", "census.json.zst", "census.json.zst.blocks", "data/dump.zst", "data/dump.zst.blocks",
-        "data/globals.sql.zst", "data/globals.sql.zst.blocks",
+        "data/globals.sql.zst", "data/globals.sql.zst.blocks", "rows.json",
     }  # fmt: skip
     attempt = json.loads(
         place.s3.root.get_object(Bucket=place.bucket, Key=f"prod/attempts/{backup_id}.json")["Body"].read()

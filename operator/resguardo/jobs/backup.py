@@ -25,6 +25,7 @@ from resguardo.api.manifest import CensusSummary, Manifest, ObjectEntry, ObjectR
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.sizes import print_size
 from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
+from resguardo.jobs.former import Former, find_oddities, read_former, rows_by_table, tiers_of
 from resguardo.jobs.task import Context, Findings
 from resguardo.postgres.census import census_beside
 from resguardo.postgres.connection import Server
@@ -32,12 +33,11 @@ from resguardo.postgres.dump import dump, dump_globals, output, tool_versions
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.postgres.snapshot import open_snapshot
 from resguardo.rules.census_budget import census_budget, lock_patience, lock_timeout
+from resguardo.rules.growth import ROWS_MIN
 from resguardo.store.catalogue import (
     Attempt,
     backup_summary,
     commit_manifest,
-    list_backups,
-    newest_summary,
     record_attempt,
 )
 from resguardo.store.discard import discard_backup
@@ -45,6 +45,7 @@ from resguardo.store.layout import attempt_key, backup_folder, census_key, dump_
 from resguardo.store.orphans import abort_dead_uploads
 from resguardo.store.ownership import Owner, verify_owner
 from resguardo.store.protocol import Store
+from resguardo.store.rows import write_rows
 from resguardo.store.seal import seal
 
 log = structlog.get_logger()
@@ -59,7 +60,7 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
     started_at = _now()
     store = context.credentials.open_store(policy.spec.store)
     owner = claim_prefix(store, policy)
-    previous = newest_summary(list_backups(store))
+    former = read_former(store)
     backup_id = new_backup_id(started_at, secrets.token_hex(3))
     attempt = Attempt(id=backup_id, trigger=trigger, started_at=started_at)
     record_attempt(store, attempt)
@@ -69,7 +70,8 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
         # What would be lost is the work of hours, so that a store which is away for a moment is waited for longer.
         patient_store = context.credentials.open_store(policy.spec.store, patient=True)
         made = _Making(patient_store, backup_id, policy, context).make()
-        manifest = _manifest(policy, owner, attempt, made, previous_id=previous.id if previous else None)
+        manifest = _manifest(policy, owner, attempt, made, former)
+        manifest = manifest.model_copy(update={"oddities": find_oddities(store, manifest, made.census, former, policy)})
         verify_owner(store, owner)
         with context.deadline.commit():
             manifest_was_sent = True
@@ -157,6 +159,7 @@ class _Making:
             sealed_census = seal(
                 self.store, self.backup_id, census_key(), ObjectRole.CENSUS, iter([census.to_json().encode()])
             )
+            write_rows(self.store, self.backup_id, rows_by_table(census), rows_min=ROWS_MIN)
             return _Made([dumped, globals_, sealed_census], census, tool_versions(server.major))
 
     def _dump_patiently(self, server: Server, database: str, timeout: timedelta) -> tuple[ObjectEntry, Census]:
@@ -197,25 +200,26 @@ class _Making:
             return seal(self.store, self.backup_id, key, role, self.context.progress.count(role.value.lower(), dump))
 
 
-def _manifest(
-    policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made, *, previous_id: str | None
-) -> Manifest:
+def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made, former: Former) -> Manifest:
     census = made.census
+    source = SourceIdentity(
+        system_identifier=census.system_identifier,
+        database=census.database.name,
+        server_version_num=census.server_version_num,
+    )
+    is_scheduled = attempt.trigger is Trigger.SCHEDULED
     counted = [table.rows for table in census.tables if table.rows is not None]
     return Manifest(
         id=attempt.id,
-        previous_id=previous_id,
+        previous_id=former.newest_id,
         owner=owner.owner,
         epoch=owner.epoch,
         policy_uid=policy.metadata.uid,
         policy_generation=policy.metadata.generation,
         policy_hash=policy.hash,
-        source=SourceIdentity(
-            system_identifier=census.system_identifier,
-            database=census.database.name,
-            server_version_num=census.server_version_num,
-        ),
+        source=source,
         trigger=attempt.trigger,
+        tiers=tiers_of(attempt.started_at, source, former, policy) if is_scheduled else [],
         started_at=attempt.started_at,
         completed_at=_now(),
         snapshot_at=census.taken_at,

@@ -14,6 +14,7 @@ from resguardo.jobs.task import Context, Findings
 from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.store.catalogue import list_backups, newest_summary, summarise
+from resguardo.store.marks import Mark, marked_ids
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes
 from resguardo.store.protocol import Store
 
@@ -71,7 +72,7 @@ def read_inventory(store: Store, findings: Findings) -> None:
     """Put what the bucket holds into the findings."""
     entries = list_backups(store)
     findings.inventory = summarise(entries)
-    findings.newest_backup = newest_summary(entries)
+    findings.newest_backup = newest_summary(entries, accepted=marked_ids(store, Mark.ACCEPTED))
 
 
 def _check_database(policy: BackupPolicy, context: Context) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -182,11 +182,16 @@ def summarise(entries: Sequence[CatalogueEntry]) -> Inventory:
     )
 
 
-def newest_summary(entries: Sequence[CatalogueEntry]) -> BackupSummary | None:
-    """The good backup that started last."""
+def newest_summary(
+    entries: Sequence[CatalogueEntry], *, accepted: Collection[str] = frozenset()
+) -> BackupSummary | None:
+    """The backup that started last; of one that a person accepted (`accepted` are ids) nothing is odd."""
     manifests = [entry.manifest for entry in entries if entry.manifest]
     newest = max(manifests, key=lambda manifest: (manifest.started_at, manifest.id), default=None)
-    return backup_summary(newest) if newest else None
+    if newest is None:
+        return None
+    summary = backup_summary(newest)
+    return summary.model_copy(update={"oddities": []}) if newest.id in accepted else summary
 
 
 def backup_summary(manifest: Manifest) -> BackupSummary:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from resguardo.api.backup_id import is_backup_id, parse_start
 from resguardo.api.errors import FormatTooNew, ManifestInvalid, ObjectCorrupt, ObjectMissing
 from resguardo.api.inventory import EARLIEST, LATEST, BackupFacts, Outcome
-from resguardo.api.manifest import Manifest
+from resguardo.api.manifest import Manifest, SourceIdentity
 from resguardo.rules.orphans import orphaned_before
 from resguardo.store.catalogue import Catalogue, CatalogueEntry, read_attempt, read_catalogue
 from resguardo.store.layout import ATTEMPTS_PREFIX, attempt_key, manifest_key
@@ -66,10 +66,15 @@ def facts_of(
         locked=locked,
         odd=bool(manifest.oddities) and not accepted,
         damaged=damaged,
-        source=f"{manifest.source.system_identifier}/{manifest.source.database}",
+        source=identity_of(manifest.source),
         method=manifest.method,
         depends_on=tuple(manifest.depends_on),
     )
+
+
+def identity_of(source: SourceIdentity) -> str:
+    """A database by the system identifier of its server and its name there; another server's of the same name is another."""
+    return f"{source.system_identifier}/{source.database}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""What the backup that is being made has before it: for which tiers it will stand, and whether its size is normal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import structlog
+from pydantic import ValidationError
+
+from resguardo.api.census import Census
+from resguardo.api.inventory import BackupFacts
+from resguardo.api.manifest import Manifest, ObjectRole, Oddity, SourceIdentity
+from resguardo.api.policy import BackupPolicy, Growth
+from resguardo.api.sizes import parse_size
+from resguardo.rules.growth import ROWS_MIN, Finding, Limits, Sample, choose_baseline, judge_size
+from resguardo.rules.retention import tiers_taken
+from resguardo.store.catalogue import list_backups
+from resguardo.store.facts import facts_of, identity_of
+from resguardo.store.marks import Mark, marked_ids, read_verifications
+from resguardo.store.protocol import Store
+from resguardo.store.rows import read_rows
+
+log = structlog.get_logger()
+
+NAMES_IN_LOG = 20
+
+
+@dataclass(frozen=True)
+class Former:
+    """The backups that are there, the oldest first: their manifests, and what is known beside those."""
+
+    manifests: Mapping[str, Manifest]
+    facts: list[BackupFacts]
+    accepted: frozenset[str]
+
+    @property
+    def newest_id(self) -> str | None:
+        """Of the backup that started last."""
+        newest = max(self.manifests.values(), key=lambda manifest: (manifest.started_at, manifest.id), default=None)
+        return newest.id if newest else None
+
+
+def read_former(store: Store) -> Former:
+    """Every backup under the prefix that can be read."""
+    accepted, verifications = marked_ids(store, Mark.ACCEPTED), read_verifications(store)
+    manifests, facts = {}, []
+    for entry in list_backups(store):
+        if entry.manifest is None:
+            continue
+        verification = verifications.get(entry.id)
+        manifests[entry.id] = entry.manifest
+        try:
+            facts.append(
+                facts_of(
+                    entry.manifest,
+                    stored_at=entry.stored_at,
+                    accepted=entry.id in accepted,
+                    damaged=verification is not None and not verification.ok,
+                )
+            )
+        except ValidationError:
+            continue  # a manifest that says what no backup can be is compared with nothing
+    return Former(manifests, facts, accepted)
+
+
+def tiers_of(started_at: datetime, source: SourceIdentity, former: Former, policy: BackupPolicy) -> list[str]:
+    """The tiers for which a scheduled backup of this source will stand."""
+    own = [backup for backup in former.facts if backup.source == identity_of(source)]
+    zone = ZoneInfo(policy.spec.time_zone)
+    return [tier.value for tier in tiers_taken(started_at, own, policy.spec.retention, zone=zone)]
+
+
+def find_oddities(store: Store, made: Manifest, census: Census, former: Former, policy: BackupPolicy) -> list[Oddity]:
+    """What is odd about the size of a backup that is about to be committed. The log names the tables, the answer none."""
+    baseline = choose_baseline(
+        former.facts, source=identity_of(made.source), method=made.method, accepted=former.accepted
+    )
+    comparable = [
+        former.manifests[backup.id] for backup in baseline if _codec(former.manifests[backup.id]) == _codec(made)
+    ]
+    samples = [_sample(manifest, read_rows(store, manifest.id)) for manifest in comparable]
+    rows = rows_by_table(census)
+    findings = judge_size(_sample(made, rows), samples, _limits(policy.spec.growth))
+    if findings:
+        _tell(findings, census, rows, samples[-1].rows if samples else {})
+    return [Oddity(oddness=finding.oddness, message=finding.message[:160]) for finding in findings]
+
+
+def rows_by_table(census: Census) -> dict[int, int | None]:
+    """Rows by the oid by which a table is known; of partitions together. None where not all were counted."""
+    parts: dict[int, list[int | None]] = defaultdict(list)
+    for table in census.tables:
+        if table.root_oid:
+            parts[table.root_oid].append(table.rows)
+    return {oid: None if None in counts else sum(filter(None, counts)) for oid, counts in parts.items()}
+
+
+def _tell(
+    findings: Iterable[Finding], census: Census, rows: Mapping[int, int | None], before: Mapping[int, int | None]
+) -> None:
+    names: dict[int, str] = {}
+    for table in census.tables:
+        names.setdefault(table.root_oid, f"{table.schema_name}.{table.name}")
+    changes = [
+        (abs((now or 0) - (then or 0)), oid, then, now)
+        for oid, then, now in ((oid, before.get(oid, 0), rows.get(oid, 0)) for oid in _watched(before, rows))
+        if then is not None and now is not None and then != now
+    ]
+    told = [
+        f"{names.get(oid, f'a table that is gone (oid {oid})')}: {then:,} rows, now {now:,}"
+        for _, oid, then, now in sorted(changes, reverse=True)[:NAMES_IN_LOG]
+    ]
+    log.warning(
+        "this backup's size is odd",
+        findings=[f"{finding.oddness}: {finding.message}" for finding in findings],
+        changed_most=told,
+    )
+
+
+def _watched(before: Mapping[int, int | None], rows: Mapping[int, int | None]) -> Collection[int]:
+    """Tables of some size, then or now; what was smaller is not in the former backup's list."""
+    return before.keys() | {oid for oid, count in rows.items() if count and count >= ROWS_MIN}
+
+
+def _sample(manifest: Manifest, rows: Mapping[int, int | None]) -> Sample:
+    dump = [entry.bytes for entry in manifest.objects if entry.role is ObjectRole.DUMP]
+    return Sample(bytes=sum(dump), tables=manifest.census.tables, rows=rows)
+
+
+def _codec(manifest: Manifest) -> set[str]:
+    return {entry.compression for entry in manifest.objects if entry.role is ObjectRole.DUMP}
+
+
+def _limits(growth: Growth) -> Limits:
+    return Limits(
+        max_increase=_share(growth.max_increase) if growth.max_increase else None,
+        max_decrease=_share(growth.max_decrease),
+        minimum_bytes=parse_size(growth.minimum_bytes) if growth.minimum_bytes else 0,
+    )
+
+
+def _share(percent: str) -> float:
+    return int(percent.rstrip("%")) / 100
