@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_SECONDS = 0.05
-PAGE_BYTES = 4096
 
 
 class RunFailed(Exception):
@@ -94,7 +93,7 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         """Until stopped."""
         while not self._done.wait(SAMPLE_SECONDS):
-            self.peak_bytes = max(self.peak_bytes, sum(_resident_bytes(pid) for pid in _family(self._roots)))
+            self.peak_bytes = max(self.peak_bytes, sum(_proportional_bytes(pid) for pid in _family(self._roots)))
 
     def stop(self) -> None:
         """Stop looking."""
@@ -109,9 +108,11 @@ def _family(roots: Sequence[int]) -> Iterator[int]:
             yield from _family([int(child) for child in _read(children).split()])
 
 
-def _resident_bytes(pid: int) -> int:
-    words = _read(Path(f"/proc/{pid}/statm")).split()
-    return int(words[1]) * PAGE_BYTES if words else 0
+def _proportional_bytes(pid: int) -> int:
+    """Of a page that several processes share each is given its part: a child that is just being started takes nothing."""
+    rollup = _read(Path(f"/proc/{pid}/smaps_rollup"))
+    shares = [line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")]
+    return int(shares[0]) * 1024 if shares else 0
 
 
 def _read(path: Path) -> str:
