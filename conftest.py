@@ -2,9 +2,9 @@
 
 pytest_plugins = [
     "tests.fixtures.s3",
-    "tests.fixtures.history",
     "tests.fixtures.postgres",
     "tests.fixtures.place",
+    "tests.fixtures.history",
     "tests.fixtures.cluster",
     "tests.fixtures.portal",
     "tests.fixtures.node",

@@ -111,7 +111,7 @@ def test_killed_before_any_of_its_writes_it_leaves_nothing_half_and_the_next_run
         assert history.enforce().succeeded
         assert_done(history, ids)
     assert_done(history, ids)
-    assert cuts > 20, "every write of a run was a cut"
+    assert cuts > 15, "every write of a run was a cut"
 
 
 def test_several_runs_at_once_do_what_one_does(history: History) -> None:
@@ -155,7 +155,7 @@ class TestUndeleteAgainstPurge:
             ]
         )
 
-    @pytest.mark.parametrize("moment", range(1, 13))
+    @pytest.mark.parametrize("moment", range(1, 9))
     def test_an_undelete_at_any_moment_of_a_purge(self, history: History, marked: str, moment: int) -> None:
         trashed = read_trashed(history.store, marked)
         assert trashed is not None
@@ -175,7 +175,7 @@ class TestUndeleteAgainstPurge:
         purged = purge(store, trashed)
         if not taken_back:
             assert purged
-            assert moment > 8, "the purge was over before"
+            assert moment > 5, "the purge was over before"
             return
         assert taken_back == [not purged]
         assert (history.about([marked]) == []) if purged else self.is_whole(history, marked)

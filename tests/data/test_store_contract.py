@@ -225,6 +225,12 @@ class TestErasing:
         assert store.erase("a.json") == {}
         assert [found.key for found in store.list("")] == ["a.json.bak", "a/b"]
 
+    def test_objects_and_folders_are_erased_together(self, store: Store) -> None:
+        for key in ("a", "b/1", "b/2", "c", "d"):
+            store.put(key, b"x")
+        assert store.erase("a", "b/", "none", "c") == {}
+        assert [found.key for found in store.list("")] == ["d"]
+
     def test_a_folder_is_erased_with_all_below_it_but_one_and_nothing_beside_it(self, store: Store) -> None:
         for key in ("f/1", "f/2/3", "f/keep", "fx", "g/1"):
             store.put(key, b"x")

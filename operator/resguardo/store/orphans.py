@@ -44,7 +44,7 @@ def remove_dead_folder(store: Store, backup_id: str, *, now: datetime, timeout: 
     return True
 
 
-def erase_whole(store: Store, path: str, *, but: str | None = None) -> None:
-    """Erase an object or a folder, or raise the first thing that could not be removed."""
-    for problem in store.erase(path, but=but).values():
+def erase_whole(store: Store, *paths: str, but: str | None = None) -> None:
+    """Erase objects and folders, or raise the first thing that could not be removed."""
+    for problem in store.erase(*paths, but=but).values():
         raise problem

@@ -93,8 +93,8 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
 
-    def erase(self, path: str, *, but: str | None = None) -> Mapping[str, StoreError]:
-        """Remove for good the object of that key or, where the path ends with a slash, all that is in the folder.
+    def erase(self, *paths: str, but: str | None = None) -> Mapping[str, StoreError]:
+        """Remove for good the objects of these keys, and of a path that ends with a slash all that is in the folder.
 
         In a versioned bucket every version goes, of an object the latest last, so that nothing shows again what was
         deleted; where the keys may not look at versions, what is there is deleted as `delete` does it. The object with the

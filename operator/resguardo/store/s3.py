@@ -182,9 +182,9 @@ class S3Store:
         with self._translated("s3:DeleteObject", key):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
-    def erase(self, path: str, *, but: str | None = None) -> Mapping[str, StoreError]:
-        """Remove an object or a folder, with all versions."""
-        return self._eraser.erase(path, but=but)
+    def erase(self, *paths: str, but: str | None = None) -> Mapping[str, StoreError]:
+        """Remove objects and folders, with all versions."""
+        return self._eraser.erase(*paths, but=but)
 
     def is_locked(self, key: str) -> bool:
         """Whether an object may not be deleted for now."""

@@ -43,10 +43,10 @@ class S3Eraser:
         self._client, self._place, self._prefix = client, place, place.key
         self._is_versioned: bool | None = None
 
-    def erase(self, path: str, *, but: str | None = None) -> dict[str, StoreError]:
-        """Remove an object, or a folder's objects, with their versions; what could not be removed, by key."""
+    def erase(self, *paths: str, but: str | None = None) -> dict[str, StoreError]:
+        """Remove objects, and folders' objects, with their versions; what could not be removed, by key."""
         spared = None if but is None else self._prefix + but
-        found = (version for version in self._find(self._prefix + path) if version.key != spared)
+        found = (version for path in paths for version in self._find(self._prefix + path) if version.key != spared)
         problems: dict[str, StoreError] = {}
         while batch := list(islice(found, KEYS_MAX)):
             problems |= self._delete(batch)

@@ -9,8 +9,8 @@ once, a slow one could decide again, and the other way.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -106,7 +106,7 @@ def read_trash(store: Store) -> Trash:
     """Every marker, what was decided about it, and what is left of former ones."""
     there = {found.key: found for found in store.list(TRASH_PREFIX)}
     ids = [name for name in (_id_of_marker(key) for key in there) if name is not None]
-    found = dict(zip(ids, in_threads(partial(_read_or_problem, store), ids, name="trash"), strict=True))
+    found = dict(zip(ids, in_threads(partial(_read_or_problem, store, there), ids, name="trash"), strict=True))
     marked = {name: read for name, read in found.items() if isinstance(read, Trashed)}
     problems = {name: read for name, read in found.items() if isinstance(read, StoreError)}
     standing = {decision_key(one.id, one.marker.nonce) for one in marked.values()}
@@ -120,6 +120,11 @@ def read_trash(store: Store) -> Trash:
 
 def read_trashed(store: Store, backup_id: str) -> Trashed | None:
     """The marker of one backup, and what was decided; None where it is not marked. Raises ManifestInvalid, FormatTooNew."""
+    read = _read_marker(store, backup_id)
+    return read and replace(read, decision=_read_decision(store, read.marker))
+
+
+def _read_marker(store: Store, backup_id: str) -> Trashed | None:
     key = marker_key(backup_id)
     try:
         stored = store.get(key, max_bytes=MARKER_MAX_BYTES)
@@ -128,7 +133,7 @@ def read_trashed(store: Store, backup_id: str) -> Trashed | None:
     marker = parse_document(Marker, stored.body, f"the marker {key}", known_version=TRASH_FORMAT_VERSION)
     if marker.id != backup_id:
         raise ManifestInvalid(f"the marker {key} is about {marker.id}: it was copied there; delete it")
-    return Trashed(marker, stored.last_modified, _read_decision(store, marker))
+    return Trashed(marker, stored.last_modified)
 
 
 def mark(store: Store, backup_id: str, *, reasons: Sequence[str], grace: timedelta, at: datetime) -> bool:
@@ -163,10 +168,10 @@ def purge(store: Store, trashed: Trashed) -> bool:
     """
     if _decide(store, trashed.marker, Decision.PURGE) is Decision.UNDELETE:
         return False
-    for path in (manifest_key(trashed.id), backup_folder(trashed.id)):
-        erase_whole(store, path)
-    for key in (attempt_key, pin_key, accepted_key, verified_key, marker_key):
-        erase_whole(store, key(trashed.id))
+    erase_whole(store, manifest_key(trashed.id))
+    erase_whole(store, backup_folder(trashed.id))
+    erase_whole(store, *(key(trashed.id) for key in (attempt_key, pin_key, accepted_key, verified_key)))
+    erase_whole(store, marker_key(trashed.id))
     return True
 
 
@@ -190,9 +195,13 @@ def _read_decision(store: Store, marker: Marker) -> Decision | None:
     return parse_document(_Decided, body, f"the decision {key}", known_version=TRASH_FORMAT_VERSION).decision
 
 
-def _read_or_problem(store: Store, backup_id: str) -> Trashed | StoreError | None:
+def _read_or_problem(store: Store, listed: Container[str], backup_id: str) -> Trashed | StoreError | None:
+    """A marker, and the decision if the listing had one: what was decided since then is met when this side decides."""
     try:
-        return read_trashed(store, backup_id)
+        read = _read_marker(store, backup_id)
+        if read is None or decision_key(read.id, read.marker.nonce) not in listed:
+            return read
+        return replace(read, decision=_read_decision(store, read.marker))
     except (ManifestInvalid, FormatTooNew, ObjectCorrupt) as problem:
         return problem
 
