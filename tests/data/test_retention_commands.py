@@ -102,10 +102,13 @@ class TestWhatAPersonSays:
     def test_each_may_be_said_again(self, history: History) -> None:
         ids = history.add_days(3)
         for command, key in [("pin", "pins"), ("accept", "accepted")]:
+            said: list[bytes] = []
             for _ in range(2):
                 answer = history.command(command, ids[0])
                 assert (answer.returncode, ids[0] in answer.stdout) == (0, True)
-                assert history.under(f"{key}/") == [f"{key}/{ids[0]}.json"]
+                said.append(history.store.get(f"{key}/{ids[0]}.json", max_bytes=1000).body)
+            assert history.under(f"{key}/") == [f"{key}/{ids[0]}.json"]
+            assert said == [said[0]] * 2, "when it was said first stays written"
         for _ in range(2):
             assert history.command("unpin", ids[0]).returncode == 0
             assert history.under("pins/") == []
@@ -161,6 +164,17 @@ def test_a_clock_that_is_not_the_stores_pauses_retention(history: History, ahead
     assert run.returncode == 0
     assert ("set the one that is wrong" in run.stderr) == paused
     assert len(history.marked) == (0 if paused else 2)
+
+
+def test_of_two_clocks_the_one_that_takes_less_decides_about_max_age(history: History) -> None:
+    if not Path("/usr/bin/faketime").exists():
+        pytest.skip("no faketime here: apt-get install faketime")
+    history.spec["retention"] = {"daily": "7d", "minimum": 1, "maxAge": "36h"}
+    over = history.add(now() - 37 * HOUR)
+    history.add(now() - 36 * HOUR + timedelta(minutes=4))
+    history.add(now() - HOUR)
+    history.command("retention", before=("/usr/bin/faketime", "-f", "+7m"))
+    assert history.marked == [over]
 
 
 def test_a_clock_that_is_an_hour_off_is_told_with_both_times(history: History) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ import pytest
 from resguardo.api.errors import BackupNotFound
 from resguardo.jobs import keeping
 from resguardo.store.marks import Mark, set_mark
+from resguardo.store.orphans import remove_dead_folder
 from resguardo.store.ownership import claim
 from resguardo.store.s3 import S3Store
 from resguardo.store.trash import purge, read_trash, read_trashed, take_back
@@ -132,6 +134,34 @@ def test_several_runs_at_once_do_what_one_does(history: History) -> None:
     for thread in threads:
         thread.join()
     assert problems == []
+    assert_done(history, ids)
+
+
+def test_a_manifest_that_arrives_after_all_finds_its_data(history: History) -> None:
+    name = history.add(now() - 30 * DAY)
+    body = history.store.get(f"backups/{name}/manifest.json", max_bytes=10_000).body
+    history.store.delete(f"backups/{name}/manifest.json")
+    store = history.store
+    before_writes(store, lambda number: history.put(f"backups/{name}/manifest.json", body) if number == 1 else None)
+    assert not remove_dead_folder(store, name, now=now(), timeout=timedelta(hours=1))
+    assert_nothing_half(history)
+    assert history.backups == [name]
+
+
+def test_a_run_that_is_told_to_stop_says_that_what_it_did_stands(history: History) -> None:
+    ids = due(history)
+
+    def stop(number: int) -> None:
+        if number == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    history.watch = lambda store: before_writes(store, stop)
+    report = history.enforce()
+    assert (report.succeeded, report.reason) == (False, "Stopped")
+    assert "what was done stands" in report.message
+    assert report.inventory is not None
+    history.watch = lambda _store: None
+    assert history.enforce().succeeded
     assert_done(history, ids)
 
 

@@ -19,7 +19,7 @@ import structlog
 from resguardo.api.base import print_time
 from resguardo.api.conditions import Reason as ConditionReason
 from resguardo.api.durations import parse_duration
-from resguardo.api.errors import DocumentInvalid, StoreError, StoreUnreachable
+from resguardo.api.errors import DeadlineExceeded, DocumentInvalid, Stopped, StoreError, StoreUnreachable
 from resguardo.api.policy import BackupPolicy, Retention
 from resguardo.api.report import RetentionOutcome
 from resguardo.jobs.check import owner_name
@@ -138,6 +138,8 @@ def enforce(policy: BackupPolicy, context: Context) -> None:
     run = _Run(store, owner, found, retention_of(policy), parse_duration(policy.spec.timeout), context)
     try:
         run.carry_out()
+    except (DeadlineExceeded, Stopped) as cut:
+        raise type(cut)("cut off in the middle: what was done stands, and the next run does the rest") from cut
     finally:
         run.tell()
     run.raise_problems()

@@ -6,6 +6,7 @@ still keeps its backup.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -16,7 +17,7 @@ from pydantic import Field
 
 from resguardo.api.backup_id import is_backup_id
 from resguardo.api.base import Exchanged, Instant
-from resguardo.api.errors import FormatTooNew, ManifestInvalid, ObjectCorrupt, ObjectMissing
+from resguardo.api.errors import FormatTooNew, ManifestInvalid, ObjectCorrupt, ObjectMissing, WriteConflict
 from resguardo.store.documents import parse_document
 from resguardo.store.layout import (
     ACCEPTED_PLAN_KEY,
@@ -71,8 +72,8 @@ _KEYS = {Mark.PINNED: pin_key, Mark.ACCEPTED: accepted_key}
 
 def set_mark(store: Store, mark: Mark, backup_id: str, *, at: datetime) -> None:
     """Say it; said already, it stays as it is."""
-    if store.head(_KEYS[mark](backup_id)) is None:
-        store.put(_KEYS[mark](backup_id), Said(at=at).to_json().encode())
+    with suppress(WriteConflict):
+        store.put(_KEYS[mark](backup_id), Said(at=at).to_json().encode(), if_absent=True)
 
 
 def marked_ids(store: Store, mark: Mark) -> frozenset[str]:
