@@ -9,7 +9,7 @@ import pytest
 
 from resguardo.api.base import print_time
 from resguardo.api.report import RestoreOutcome, Task
-from resguardo.api.request import CheckStatus, RestoreCheck
+from resguardo.api.request import CheckStatus, RestoreCheck, RestoreRequestStatus
 from resguardo.controller.outcome import Key
 from tests.unit.small_cluster import REQUEST_KEY, Killed, World
 
@@ -273,6 +273,22 @@ class TestEnds:
         assert status["omitted"] == ["subscription s"]
         assert status["previousDatabase"] == "agepar_before_1"
         assert world.told() == ["Restored", "Running"]
+
+    def test_more_left_out_than_a_report_holds_is_cut_and_counted_within_the_bounds_of_status(
+        self, world: World
+    ) -> None:
+        sentences = [f'{n}: privileges on "ção d\'água" \\ %s, '.ljust(500, "é") for n in range(100)]
+        _run(world)
+        world.cluster.finish(JOB, world.report(Task.RESTORE, restore=RestoreOutcome(omitted=sentences)))
+        world.settle(REQUEST_KEY)
+        assert world.condition("Succeeded", REQUEST_KEY) == ("True", "Restored")
+        *told, count = world.status(REQUEST_KEY)["omitted"]
+        assert told
+        for sentence, whole in zip(told, sentences, strict=False):
+            assert sentence.endswith("…")
+            assert whole.startswith(sentence.removesuffix("…"))
+        assert count == f"and {100 - len(told)} more: see the pod's log"
+        RestoreRequestStatus.model_validate(world.status(REQUEST_KEY))
 
     @pytest.mark.parametrize(
         "reason",
