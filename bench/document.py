@@ -10,6 +10,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _TITLES = {
     "data": "Backups and restores (`make bench`)",
     "operator": "The operator (`make bench-operator`)",
+    "retention": "Retention in a large bucket (`make bench-retention`)",
     #: Written by people: kept as it is.
     "by-hand": "Measured by hand",
 }
