@@ -408,8 +408,8 @@ class World:
         events = self.cluster.list("Event", "default")
         return sorted(event["reason"] for event in events if event.get("reportingComponent") == "resguardo")
 
-    def cron_job(self) -> Body:
-        body = self.cluster.get("CronJob", "default", "portal-prod-backup")
+    def cron_job(self, name: str = "portal-prod-backup") -> Body:
+        body = self.cluster.get("CronJob", "default", name)
         assert body is not None
         return body
 

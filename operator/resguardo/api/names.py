@@ -17,7 +17,7 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "resguardo"
 POLICY_LABEL = f"{GROUP}/policy"
 REQUEST_LABEL = f"{GROUP}/request"
-#: What a Job is for: check, backup, restore, drop-previous.
+#: What a Job is for: check, backup, retention, restore, drop-previous.
 TASK_LABEL = f"{GROUP}/task"
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 

@@ -25,6 +25,8 @@ class History:
     lost_run: Run | None
     #: What all of this is about; None where the document cannot be read.
     place: str | None
+    #: The runs that are about it, ended or not, the oldest first.
+    runs: tuple[Run, ...] = ()
 
 
 def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: BackupPolicyStatus) -> History:
@@ -44,7 +46,9 @@ def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: Bac
         before = None
     last_run = _newer(before, _summarise(newest, reports) if newest else None)
     is_lost = newest is not None and last_run is not None and last_run.succeeded is None
-    return History(last_run, last_backup, inventory, newest if is_lost else None, place or previous.place)
+    return History(
+        last_run, last_backup, inventory, newest if is_lost else None, place or previous.place, tuple(counted)
+    )
 
 
 def _newer(before: RunSummary | None, now: RunSummary | None) -> RunSummary | None:

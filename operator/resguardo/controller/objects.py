@@ -48,9 +48,9 @@ HISTORY = 3
 Manifest = dict[str, Any]
 
 
-def cron_job_name(policy_name: str) -> str:
-    """A policy's one CronJob."""
-    return f"{policy_name}-backup"
+def cron_job_name(policy_name: str, task: Task = Task.BACKUP) -> str:
+    """A policy's one CronJob for a task."""
+    return f"{policy_name}-{task.value}"
 
 
 def check_job_name(policy: BackupPolicy, attempt: int) -> str:
@@ -78,19 +78,26 @@ def build_cron_job(policy: BackupPolicy, settings: Settings, *, suspend: bool) -
     """The nightly backup."""
     labels = _policy_labels(policy, Task.BACKUP)
     body = _object("CronJob", cron_job_name(policy.metadata.name), policy, labels)
-    body["spec"] = {
-        "schedule": policy.spec.schedule,
-        "timeZone": policy.spec.time_zone,
-        "suspend": suspend,
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": int(STARTING_DEADLINE.total_seconds()),
-        "successfulJobsHistoryLimit": HISTORY,
-        "failedJobsHistoryLimit": HISTORY,
-        "jobTemplate": {
-            "metadata": {"labels": labels, "annotations": {POLICY_HASH_ANNOTATION: policy.hash}},
-            "spec": _backup_job_spec(policy, settings),
-        },
-    }
+    body["spec"] = _cron_job_spec(
+        policy, policy.spec.schedule, labels, _backup_job_spec(policy, settings), suspend=suspend
+    )
+    return _stamped(body, settings)
+
+
+def build_retention_cron_job(policy: BackupPolicy, settings: Settings, *, suspend: bool) -> Manifest:
+    """Retention once a day. At which minute, the policy's uid says: not all policies of a cluster at once."""
+    labels = _policy_labels(policy, Task.RETENTION)
+    body = _object("CronJob", cron_job_name(policy.metadata.name, Task.RETENTION), policy, labels)
+    minute = int(_hash8(policy.metadata.uid, Task.RETENTION.value), 16) % (24 * 60)
+    body["spec"] = _cron_job_spec(
+        policy,
+        f"{minute % 60} {minute // 60} * * *",
+        labels,
+        _job_spec(
+            _policy_pod(policy, settings, Task.RETENTION), parse_duration(policy.spec.timeout), ignore_disruptions=True
+        ),
+        suspend=suspend,
+    )
     return _stamped(body, settings)
 
 
@@ -177,6 +184,24 @@ def _request_job(
     return _stamped(body, settings)
 
 
+def _cron_job_spec(
+    policy: BackupPolicy, schedule: str, labels: dict[str, str], job_spec: Manifest, *, suspend: bool
+) -> Manifest:
+    return {
+        "schedule": schedule,
+        "timeZone": policy.spec.time_zone,
+        "suspend": suspend,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": int(STARTING_DEADLINE.total_seconds()),
+        "successfulJobsHistoryLimit": HISTORY,
+        "failedJobsHistoryLimit": HISTORY,
+        "jobTemplate": {
+            "metadata": {"labels": labels, "annotations": {POLICY_HASH_ANNOTATION: policy.hash}},
+            "spec": job_spec,
+        },
+    }
+
+
 def _backup_job_spec(policy: BackupPolicy, settings: Settings) -> Manifest:
     template = _policy_pod(policy, settings, Task.BACKUP)
     return _job_spec(template, parse_duration(policy.spec.timeout), ignore_disruptions=True)
@@ -188,7 +213,8 @@ def _policy_pod(policy: BackupPolicy, settings: Settings, task: Task) -> Manifes
         arguments=[task.value],
         labels=_policy_labels(policy, task),
         documents={FROZEN_POLICY_ANNOTATION: freeze_policy(policy, cluster_id=settings.cluster_id)},
-        database=source.connection if source else None,
+        # Retention looks at the bucket alone: its pods are given nothing of the database.
+        database=source.connection if source and task is not Task.RETENTION else None,
         store=policy.spec.store,
         jobs=policy.spec.jobs,
         image=settings.image,

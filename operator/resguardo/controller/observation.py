@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resguardo.api.names import POLICY_KIND, POLICY_LABEL, REQUEST_KIND, REQUEST_LABEL
+from resguardo.api.report import Task
 from resguardo.controller.cluster import Cluster
 from resguardo.controller.objects import cron_job_name, restore_job_name
 from resguardo.controller.outcome import Refusal
@@ -22,6 +23,7 @@ def observe_policy(cluster: Cluster, resource: Object, refusal: Refusal | None) 
     jobs, pods = _jobs_and_pods(cluster, namespace, {POLICY_LABEL: name})
     return PolicySeen(
         cron_job=cluster.get("CronJob", namespace, cron_job_name(name)),
+        retention_cron_job=cluster.get("CronJob", namespace, cron_job_name(name, Task.RETENTION)),
         jobs=jobs,
         pods=pods,
         events=_events(cluster, namespace, jobs, pods),

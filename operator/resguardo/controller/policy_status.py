@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from resguardo.api.base import print_time
@@ -46,16 +47,24 @@ def size_verdict(history: History) -> Verdict:
     return Verdict(FALSE, backup.oddities[0].oddness, text)
 
 
-def ready_verdict(
-    accepted: Verdict, backed_up: Verdict, size_normal: Verdict, *, suspended: bool, next_at: datetime | None
-) -> Verdict:
+@dataclass(frozen=True)
+class Verdicts:
+    """What is so, by condition; Ready is made of all of them."""
+
+    accepted: Verdict
+    backed_up: Verdict
+    retained: Verdict
+    size_normal: Verdict
+
+
+def ready_verdict(verdicts: Verdicts, *, suspended: bool, next_at: datetime | None) -> Verdict:
     """Whether the promise is being kept: no condition is False, and nothing that it needs is open."""
-    for verdict in (accepted, backed_up, size_normal):
+    for verdict in (verdicts.accepted, verdicts.backed_up, verdicts.size_normal, verdicts.retained):
         if verdict.status is FALSE:
             return verdict
     if suspended:
         return Verdict(UNKNOWN, Reason.SUSPENDED, "spec.suspend is true: no backup is scheduled")
-    for verdict in (accepted, backed_up):
+    for verdict in (verdicts.accepted, verdicts.backed_up):
         if verdict.status is UNKNOWN and verdict.reason != Reason.NEVER_RUN:
             return verdict
     text = "the policy is accepted and no backup is missing"
@@ -63,17 +72,11 @@ def ready_verdict(
 
 
 def all_conditions(
-    previous: BackupPolicyStatus,
-    ready: Verdict,
-    accepted: Verdict,
-    backed_up: Verdict,
-    size_normal: Verdict,
-    *,
-    generation: int,
-    now: datetime,
+    previous: BackupPolicyStatus, ready: Verdict, verdicts: Verdicts, *, generation: int, now: datetime
 ) -> list[Condition]:
     """Every condition that a policy has, kstatus\' two included while they hold."""
     later = Verdict(UNKNOWN, Reason.NOT_ENFORCED, "this version of Resguardo does not do this yet")
+    accepted = verdicts.accepted
     is_open = accepted.status is UNKNOWN or (
         accepted.status is FALSE and (REPORTED_REASONS.get(accepted.reason, False) or _is_waiting(accepted))
     )
@@ -83,9 +86,9 @@ def all_conditions(
         {
             PolicyCondition.READY: ready,
             PolicyCondition.ACCEPTED: accepted,
-            PolicyCondition.BACKED_UP: backed_up,
-            PolicyCondition.RETAINED: later,
-            PolicyCondition.SIZE_NORMAL: size_normal,
+            PolicyCondition.BACKED_UP: verdicts.backed_up,
+            PolicyCondition.RETAINED: verdicts.retained,
+            PolicyCondition.SIZE_NORMAL: verdicts.size_normal,
             PolicyCondition.VERIFIED: later,
             PolicyCondition.REPLICATED: later,
             # kstatus: present only while they hold.
@@ -104,7 +107,7 @@ def _is_waiting(accepted: Verdict) -> bool:
 
 def transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tuple[Notice, ...]:
     """One Event for each verdict that changed, for each run that ended, and for each backup that is odd."""
-    notices = [*_odd_backup(previous, status)]
+    notices = [*_odd_backup(previous, status), *_not_retained(previous, status)]
     for kind in (PolicyCondition.ACCEPTED, PolicyCondition.BACKED_UP):
         before, after = find(previous.conditions, kind), find(status.conditions, kind)
         if after is None or after.status is UNKNOWN:
@@ -135,6 +138,17 @@ def _odd_backup(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> Ite
     if backup is not None and size_normal is not None and size_normal.status is FALSE and not is_told:
         subject = (PolicyCondition.SIZE_NORMAL.value, backup.id)
         yield Notice(subject, size_normal.reason, size_normal.message, is_warning=True)
+
+
+def _not_retained(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> Iterator[Notice]:
+    before = find(previous.conditions, PolicyCondition.RETAINED)
+    after = find(status.conditions, PolicyCondition.RETAINED)
+    is_told = (
+        before is not None and after is not None and (before.status, before.reason) == (after.status, after.reason)
+    )
+    if after is not None and after.status is FALSE and not is_told:
+        since = print_time(before.last_transition_time) if before else ""
+        yield Notice((after.type, since, after.reason), after.reason, after.message, is_warning=True)
 
 
 def _is_result(backed_up: Condition, ended: RunSummary) -> bool:

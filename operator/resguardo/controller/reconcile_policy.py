@@ -25,11 +25,20 @@ from resguardo.controller.objects import (
     build_check_job,
     build_cron_job,
     build_manual_job,
+    build_retention_cron_job,
     manual_job_name,
 )
 from resguardo.controller.outcome import Notice, Outcome, Refusal, earliest, read_status
 from resguardo.controller.ownership import Claim, claim_on, is_changed, is_edited, of_live
-from resguardo.controller.policy_status import all_conditions, newest_result, ready_verdict, size_verdict, transitions
+from resguardo.controller.policy_status import (
+    Verdicts,
+    all_conditions,
+    newest_result,
+    ready_verdict,
+    size_verdict,
+    transitions,
+)
+from resguardo.controller.retained import last_told, retained_verdict
 from resguardo.controller.runs import Run, read_runs, to_remove
 from resguardo.controller.settings import Settings
 from resguardo.rules.conditions import Verdict, find
@@ -53,6 +62,7 @@ class PolicySeen:
     """What the cluster shows of one policy."""
 
     cron_job: Object | None = None
+    retention_cron_job: Object | None = None
     jobs: Sequence[Object] = ()
     pods: Sequence[Object] = ()
     #: By the uid of a pod that waits, or of a Job that has none.
@@ -94,16 +104,15 @@ class _Reconcile:
             find(self.previous.conditions, PolicyCondition.ACCEPTED),
             generation=policy.metadata.generation,
         )
-        cron_job = build_cron_job(
-            policy, self.settings, suspend=policy.spec.suspend or check_verdict.status is not TRUE
-        )
-        cron_claim = claim_on(self.seen.cron_job, cron_job) if self.seen.cron_job else None
-        accepted = self._obstacle(cron_claim, cron_job) or check_verdict
+        cron_jobs = self._cron_jobs(is_suspended=policy.spec.suspend or check_verdict.status is not TRUE)
+        accepted = self._obstacle(cron_jobs) or check_verdict
         plan = acceptance.plan(policy, checks, check_verdict, lost_run=history.lost_run, now=now)
         manual = self._manual(check_verdict)
         next_at = self._next_backup_at(accepted)
         backed_up, late_moment = self._backed_up(history, accepted)
-        conditions = self._conditions(accepted, backed_up, size_verdict(history))
+        is_same_place = self.previous.place == history.place
+        retained = retained_verdict(policy.spec, history.runs, self.previous.conditions if is_same_place else ())
+        conditions = self._conditions(Verdicts(accepted, backed_up, retained, size_verdict(history)))
         status = BackupPolicyStatus(
             observed_generation=policy.metadata.generation,
             conditions=conditions,
@@ -115,9 +124,11 @@ class _Reconcile:
             last_handled_backup_request=manual.handled,
         )
         new_check = [build_check_job(policy, self.settings, attempt=plan.attempt)] if plan.attempt else []
-        apply = [of_live(cron_job, self.seen.cron_job)] if self._is_wanted(cron_claim, cron_job) else []
         return Outcome(
-            apply=(*apply, *self._healed(checks)),
+            apply=(
+                *(of_live(cron_job.wanted, cron_job.live) for cron_job in cron_jobs if cron_job.is_to_be_written),
+                *self._healed(checks),
+            ),
             create=(*new_check, *manual.create),
             delete=to_remove(
                 (*plan.superseded, *self._old_manual_runs(), *_hanging(self.runs, self.previous)),
@@ -130,7 +141,7 @@ class _Reconcile:
                 next_at - LOOK_BEFORE if next_at else None,
                 next_at,
                 late_moment,
-                now + STALE_WAIT if cron_claim is Claim.STALE else None,
+                now + STALE_WAIT if any(cron_job.claim is Claim.STALE for cron_job in cron_jobs) else None,
                 *(run.look_again_at for run in self.runs),
                 after=now,
             ),
@@ -138,23 +149,27 @@ class _Reconcile:
 
     # --- the objects
 
-    def _obstacle(self, claim: Claim | None, cron_job: Object) -> Verdict | None:
-        name = cron_job["metadata"]["name"]
-        if claim is Claim.TAKEN:
-            text = f"a CronJob {name} is there that is not this policy's; rename the policy or remove that CronJob"
-            return Verdict(FALSE, Reason.NAME_TAKEN, text)
-        if claim is Claim.NEWER:
-            text = f"CronJob {name} was written by a newer Resguardo than {self.settings.version}, which leaves it as it is"
-            return Verdict(FALSE, Reason.NEWER_OPERATOR, text)
+    def _cron_jobs(self, *, is_suspended: bool) -> list[_CronJob]:
+        """The backup's, and the retention's where there is one to enforce, or one that has to stop."""
+        policy, settings, retention = self.policy, self.settings, self.policy.spec.retention
+        cron_jobs = [_CronJob(build_cron_job(policy, settings, suspend=is_suspended), self.seen.cron_job)]
+        if retention is not None or self.seen.retention_cron_job is not None:
+            wanted = build_retention_cron_job(policy, settings, suspend=is_suspended or retention is None)
+            cron_jobs.append(_CronJob(wanted, self.seen.retention_cron_job))
+        return cron_jobs
+
+    def _obstacle(self, cron_jobs: Sequence[_CronJob]) -> Verdict | None:
+        for cron_job in cron_jobs:
+            name = cron_job.wanted["metadata"]["name"]
+            if cron_job.claim is Claim.TAKEN:
+                text = f"a CronJob {name} is there that is not this policy's; rename the policy or remove that CronJob"
+                return Verdict(FALSE, Reason.NAME_TAKEN, text)
+            if cron_job.claim is Claim.NEWER:
+                text = f"CronJob {name} was written by a newer Resguardo than {self.settings.version}, which leaves it as it is"
+                return Verdict(FALSE, Reason.NEWER_OPERATOR, text)
         if self.seen.refusal is not None:
             return Verdict(FALSE, self.seen.refusal.reason, self.seen.refusal.message)
         return None
-
-    def _is_wanted(self, claim: Claim | None, cron_job: Object) -> bool:
-        live = self.seen.cron_job
-        if live is None:
-            return True
-        return claim is Claim.OURS and (is_changed(live, cron_job) or is_edited(live, cron_job))
 
     def _healed(self, checks: Sequence[Run]) -> list[Object]:
         """The running check as it was made, where somebody edited it. What an older version made stays as it is."""
@@ -223,13 +238,31 @@ class _Reconcile:
         before = find(self.previous.conditions, PolicyCondition.ACCEPTED)
         return before.last_transition_time if before is not None and before.status is TRUE else self.now
 
-    def _conditions(self, accepted: Verdict, backed_up: Verdict, size_normal: Verdict) -> list[Condition]:
-        next_at = self._next_backup_at(accepted)
-        ready = ready_verdict(accepted, backed_up, size_normal, suspended=self.policy.spec.suspend, next_at=next_at)
+    def _conditions(self, verdicts: Verdicts) -> list[Condition]:
+        next_at = self._next_backup_at(verdicts.accepted)
+        ready = ready_verdict(verdicts, suspended=self.policy.spec.suspend, next_at=next_at)
         generation = self.policy.metadata.generation
-        return all_conditions(
-            self.previous, ready, accepted, backed_up, size_normal, generation=generation, now=self.now
-        )
+        return all_conditions(self.previous, ready, verdicts, generation=generation, now=self.now)
+
+
+@dataclass(frozen=True)
+class _CronJob:
+    """One that is wanted, and the one of its name that is there."""
+
+    wanted: Object
+    live: Object | None
+
+    @property
+    def claim(self) -> Claim | None:
+        """Whose the one that is there is."""
+        return claim_on(self.live, self.wanted) if self.live is not None else None
+
+    @property
+    def is_to_be_written(self) -> bool:
+        """Whether there is none, or one of ours that is not as it is wanted."""
+        if self.live is None:
+            return True
+        return self.claim is Claim.OURS and (is_changed(self.live, self.wanted) or is_edited(self.live, self.wanted))
 
 
 @dataclass(frozen=True)
@@ -240,23 +273,26 @@ class _Manual:
 
 
 def _hanging(runs: Sequence[Run], previous: BackupPolicyStatus) -> list[Run]:
-    """Backups on a lost node, which Forbid would count as running for ever: every later night would be passed over.
+    """Runs on a lost node, which Forbid would count as running for ever: every later night would be passed over.
 
-    Only once status tells what came of it, since the Job is the evidence; and only what Kubernetes itself wants ended,
+    A backup only once status tells what came of it, since the Job is the evidence; and only what Kubernetes itself wants ended,
     since our clock may be wrong. A process that lives on behind a broken network is past its own deadline: it commits
     nothing.
     """
     told = previous.last_run
-    return [
-        run
-        for run in runs
-        if run.task == Task.BACKUP
-        and run.hangs
-        and not run.is_deleting
-        and told is not None
-        and told.ended_at >= (run.ended_at or run.started_at).replace(microsecond=0)
-        and told.succeeded is not None
-    ]
+
+    def is_told(run: Run) -> bool:
+        return (
+            told is not None
+            and told.ended_at >= (run.ended_at or run.started_at).replace(microsecond=0)
+            and told.succeeded is not None
+        )
+
+    def can_go(run: Run) -> bool:
+        # What retention did stands in the bucket: its Job is no evidence of anything.
+        return run.task == Task.RETENTION or (run.task == Task.BACKUP and is_told(run))
+
+    return [run for run in runs if run.hangs and not run.is_deleting and can_go(run)]
 
 
 def _invalid(
@@ -279,11 +315,11 @@ def _invalid(
         backed_up, late_moment = _judge_lateness(
             backed_up, history.last_backup.started_at, *_promise_of(cron_job), is_first=False, now=now
         )
-    size_normal = size_verdict(history)
-    ready = ready_verdict(accepted, backed_up, size_normal, suspended=False, next_at=None)
+    verdicts = Verdicts(accepted, backed_up, last_told(previous.conditions), size_verdict(history))
+    ready = ready_verdict(verdicts, suspended=False, next_at=None)
     status = BackupPolicyStatus(
         observed_generation=generation,
-        conditions=all_conditions(previous, ready, accepted, backed_up, size_normal, generation=generation, now=now),
+        conditions=all_conditions(previous, ready, verdicts, generation=generation, now=now),
         place=history.place,
         last_backup=history.last_backup,
         inventory=history.inventory,

@@ -1,0 +1,144 @@
+"""Retained, and the CronJob that keeps it."""
+
+from __future__ import annotations
+
+import pytest
+
+from resguardo.api.report import Report, Task
+from tests.unit.small_cluster import POLICY_KEY, World
+
+CRON_JOB = "portal-prod-retention"
+TIERS = {"daily": "30d", "weekly": "3mo"}
+
+
+def cron_job_names(world: World) -> list[str]:
+    return sorted(world.cluster.names("CronJob"))
+
+
+def retain(world: World, *, reason: str = "RetentionEnforced", succeeded: bool = True) -> str:
+    """One run of the CronJob, and what it reported."""
+    job = world.cluster.tick_cron_job(CRON_JOB)
+    world.cluster.start(job)
+    world.pass_time(minutes=1)
+    report: Report = world.report(Task.RETENTION, reason=None if succeeded else reason)
+    world.cluster.finish(job, report.model_copy(update={"reason": reason, "message": f"what {reason} means"}))
+    world.settle(POLICY_KEY)
+    return job
+
+
+def test_a_policy_with_retention_has_a_cron_job_for_it_that_runs_once_a_day_in_its_zone(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    assert cron_job_names(world) == ["portal-prod-backup", CRON_JOB]
+    spec = world.cron_job(CRON_JOB)["spec"]
+    minute, hour, *rest = spec["schedule"].split()
+    assert (0 <= int(minute) < 60, 0 <= int(hour) < 24, rest) == (True, True, ["*", "*", "*"])
+    assert (spec["timeZone"], spec["concurrencyPolicy"], spec["suspend"]) == ("America/Sao_Paulo", "Forbid", False)
+
+
+def test_its_pods_are_given_nothing_of_the_database(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    pod = world.cron_job(CRON_JOB)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"][0] == "retention"
+    assert "database/" not in str(pod)
+    assert "database/" in str(world.cron_job()["spec"]["jobTemplate"])
+
+
+def test_it_stays_suspended_until_the_policy_is_accepted(world: World) -> None:
+    world.policy(spec__retention=TIERS)
+    world.settle(POLICY_KEY)
+    assert world.cron_job(CRON_JOB)["spec"]["suspend"] is True
+
+
+def test_a_policy_without_retention_has_none_and_says_that_nothing_is_removed(world: World) -> None:
+    world.policy()
+    world.settle(POLICY_KEY)
+    assert cron_job_names(world) == ["portal-prod-backup"]
+    assert world.condition("Retained") == ("Unknown", "NotEnforced")
+
+
+def test_retention_that_is_taken_out_of_a_policy_stops(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    world.cluster.edit("BackupPolicy", "portal-prod", spec__retention=None)
+    world.settle(POLICY_KEY)
+    world.check_passes()
+    assert world.cron_job(CRON_JOB)["spec"]["suspend"] is True
+
+
+def test_before_its_first_run_it_is_open_and_the_policy_ready(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    assert world.condition("Retained") == ("Unknown", "NeverRun")
+    assert world.condition("Ready") == ("True", "PromiseKept")
+
+
+def test_a_run_that_did_all_it_should(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    retain(world)
+    assert world.condition("Retained") == ("True", "RetentionEnforced")
+    assert world.condition("Ready") == ("True", "PromiseKept")
+    assert "RetentionEnforced" not in world.told()
+
+
+@pytest.mark.parametrize(
+    ("reason", "succeeded"),
+    [
+        pytest.param("SourceChanged", True, id="a pause"),
+        pytest.param("TooMuchAtOnce", True, id="another pause"),
+        pytest.param("StoreAccessDenied", False, id="a failure"),
+    ],
+)
+def test_a_run_that_did_not(world: World, reason: str, succeeded: bool) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    retain(world, reason=reason, succeeded=succeeded)
+    assert world.condition("Retained") == ("False", reason)
+    assert world.condition("Ready") == ("False", reason)
+    assert world.message("Retained") == f"what {reason} means"
+    assert world.told().count(reason) == 1
+
+
+def test_the_next_run_heals_it(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    retain(world, reason="LastAttemptFailed")
+    world.pass_time(days=1)
+    retain(world)
+    assert world.condition("Retained") == ("True", "RetentionEnforced")
+
+
+def test_what_a_run_came_to_outlives_its_job(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    job = retain(world, reason="SourceChanged")
+    world.cluster.delete("Job", job)
+    world.settle(POLICY_KEY)
+    assert world.condition("Retained") == ("False", "SourceChanged")
+
+
+def test_a_run_without_a_report_is_no_word_on_what_the_bucket_holds(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    job = world.cluster.tick_cron_job(CRON_JOB)
+    world.cluster.start(job)
+    world.pass_time(minutes=1)
+    world.cluster.finish(job, None)
+    world.settle(POLICY_KEY)
+    assert world.condition("Retained") == ("Unknown", "ReportLost")
+
+
+def test_a_suspended_policy_removes_nothing(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    world.cluster.edit("BackupPolicy", "portal-prod", spec__suspend=True)
+    world.settle(POLICY_KEY)
+    assert world.cron_job(CRON_JOB)["spec"]["suspend"] is True
+    assert world.condition("Retained") == ("Unknown", "Suspended")
+
+
+def test_a_strangers_cron_job_of_that_name_is_left_alone_and_told(world: World) -> None:
+    world.cluster.put(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": CRON_JOB, "namespace": "default", "uid": "a-stranger"},
+            "spec": {},
+        }
+    )
+    world.policy(spec__retention=TIERS)
+    world.settle(POLICY_KEY)
+    assert world.condition("Accepted") == ("False", "NameTaken")
+    assert world.cron_job(CRON_JOB)["spec"] == {}
