@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from tests.fixtures.cluster import condition, has_condition
+from tests.fixtures.holding import kill_operator
 from tests.fixtures.portal import AWKWARD_TABLE, Portal
 
 
@@ -179,12 +180,6 @@ def test_objects_edited_or_deleted_by_hand_are_put_right(portal: Portal) -> None
 def test_status_is_right_whatever_happened_to_the_operator_meanwhile(portal: Portal) -> None:
     cluster, namespace = portal.cluster, portal.namespace
 
-    def kill_operator() -> None:
-        cluster.kubectl(
-            "delete", "pod", "-n", "resguardo-system", "-l", "app.kubernetes.io/component=operator",
-            "--grace-period=0", "--force",
-        )  # fmt: skip
-
     cluster.apply(portal.policy())
     cluster.wait_for("bp", "portal", namespace, has_condition("Ready", "True"), until="condition shows")
 
@@ -201,9 +196,9 @@ def test_status_is_right_whatever_happened_to_the_operator_meanwhile(portal: Por
     portal.drop_database()
     cluster.apply(portal.request("dr"))
     cluster.wait_for("rr", "dr", namespace, lambda found: found.get("status", {}).get("claim"), until="condition shows")
-    kill_operator()
+    kill_operator(portal)
     cluster.wait_for("job", "dr-restore", namespace, bool, until="object made")
-    kill_operator()
+    kill_operator(portal)
     cluster.wait_for("rr", "dr", namespace, has_condition("Succeeded", "True"), until="restore done")
     assert _content(portal) == before
     assert len(cluster.list("jobs", namespace, "resguardo.dev/request=dr")) == 1

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fixtures.cluster import PATIENCE, condition, has_condition
 from tests.fixtures.holding import (
+    LONG,
     back_up,
     backups,
     events,
@@ -69,9 +70,22 @@ def test_a_minute_without_api_server_stops_neither_a_backup_nor_a_restore(portal
     assert policy["status"]["inventory"]["backups"] == 2
 
 
+def test_objects_that_the_api_server_refuses_are_told_and_made_once_it_lets_them_in(portal: Portal) -> None:
+    cluster, namespace = portal.cluster, portal.namespace
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": namespace}}
+    cluster.apply(quota | {"spec": {"hard": {"count/cronjobs.batch": "0"}}})
+    cluster.apply(portal.policy())
+    refused = cluster.wait_for(
+        "bp", "portal", namespace, has_condition("Accepted", "False", "ObjectsRefused"), until="condition shows"
+    )
+    assert "quota" in condition(refused, "Ready")["message"]
+    cluster.kubectl("delete", "resourcequota", "none", "-n", namespace)
+    cluster.wait_for("bp", "portal", namespace, has_condition("Ready", "True"), until="condition shows")
+
+
 def test_an_operator_that_is_killed_at_every_step_ends_with_the_same(portal: Portal) -> None:
     cluster, namespace = portal.cluster, portal.namespace
-    policy = portal.policy(timeout="50m")
+    policy = portal.policy(timeout=LONG)
     cluster.apply(policy)
     kill_operator(portal)  # before, or while, it makes the objects
     cluster.wait_for("bp", "portal", namespace, has_condition("Ready", "True"), until="operator up")
@@ -131,8 +145,10 @@ def test_what_a_newer_operator_wrote_an_older_one_leaves_alone(portal: Portal) -
     )
     assert "newer" in condition(told, "Ready")["message"]
     kill_operator(portal)  # and one that starts anew does so too
-    cluster.kubectl("rollout", "status", *OPERATOR, "--timeout=120s", timeout=130)
-    cluster.kubectl("annotate", "bp", "portal", "-n", namespace, "example.com/look=again")
+    cluster.apply(portal.policy(timeout=LONG, schedule="0 3 * * *"))
+    cluster.wait_for(
+        "bp", "portal", namespace, has_condition("Accepted", "False", "NewerOperator"), until="operator up"
+    )
     cronjob = cluster.get("cronjob", "portal-backup", namespace)
     assert cronjob is not None
     assert cronjob["spec"]["schedule"] == "0 5 * * *"

@@ -16,6 +16,7 @@ from tests.fixtures.holding import (
     held_backup,
     held_restores,
     make_ready,
+    wait_until_held,
 )
 from tests.fixtures.portal import Portal
 
@@ -56,6 +57,50 @@ def test_a_backup_that_runs_never_sees_its_policy_change(portal: Portal) -> None
     assert [key for key in portal.object_keys() if key.startswith("prod/other/backups/")]
 
 
+def test_a_running_check_that_somebody_edited_is_put_right(portal: Portal) -> None:
+    cluster, namespace = portal.cluster, portal.namespace
+    # No node has such a label, so that the check keeps running
+    cluster.apply(portal.policy(jobs={"nodeSelector": {"no-such": "node"}}))
+    cluster.wait_for(
+        "bp", "portal", namespace, has_condition("Accepted", "Unknown", "Unschedulable"), until="condition shows"
+    )
+    (check,) = cluster.list("jobs", namespace, "resguardo.dev/task=check")
+    name = check["metadata"]["name"]
+    edit = '{"metadata":{"labels":{"resguardo.dev/task":"x"}},"spec":{"suspend":true,"activeDeadlineSeconds":99999}}'
+    cluster.kubectl("patch", "job", name, "-n", namespace, "-p", edit)
+    deadline = check["spec"]["activeDeadlineSeconds"]
+    healed = cluster.wait_for(
+        "job", name, namespace, lambda job: job["spec"]["activeDeadlineSeconds"] == deadline, until="object made"
+    )
+    assert not healed["spec"]["suspend"]
+    assert healed["metadata"]["labels"]["resguardo.dev/task"] == "check"
+
+
+def test_a_status_that_somebody_spoilt_is_made_anew(portal: Portal) -> None:
+    cluster, namespace = portal.cluster, portal.namespace
+    make_ready(portal)
+    lie = [{
+        "type": "Ready", "status": "False", "reason": "Spoilt", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]  # fmt: skip
+    patch = json.dumps({"status": {"conditions": lie, "nextBackupAt": None, "observedGeneration": 99}})
+    cluster.kubectl("patch", "bp", "portal", "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
+    told = cluster.wait_for("bp", "portal", namespace, has_condition("Ready", "True"), until="condition shows")
+    assert told["status"]["nextBackupAt"]
+
+
+def test_a_policy_made_invalid_says_so_and_its_cronjob_goes_on(portal: Portal) -> None:
+    cluster, namespace = portal.cluster, portal.namespace
+    make_ready(portal)
+    cluster.apply(portal.policy(timeout=LONG, timeZone="America/Curitiba", schedule="0 3 * * *"))
+    cluster.wait_for(
+        "bp", "portal", namespace, has_condition("Accepted", "False", "DocumentInvalid"), until="condition shows"
+    )
+    cronjob = cluster.get("cronjob", "portal-backup", namespace)
+    assert cronjob is not None
+    assert (cronjob["spec"]["suspend"], cronjob["spec"]["schedule"]) == (False, "0 2 * * *")
+    make_ready(portal)
+
+
 def test_a_policy_suspended_during_its_backup_lets_it_end_and_is_resumed(portal: Portal) -> None:
     cluster, namespace = portal.cluster, portal.namespace
     make_ready(portal)
@@ -84,6 +129,29 @@ def test_a_running_backup_whose_job_is_suspended_is_told_and_begins_again_when_i
     _resume(portal, "held")
     done = cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="backup done")
     assert backups(portal) == {done["status"]["lastBackup"]["id"]}
+
+
+def test_the_running_job_of_a_restore_may_be_suspended_resumed_and_edited(portal: Portal) -> None:
+    cluster, namespace = portal.cluster, portal.namespace
+    make_ready(portal)
+    back_up(portal, "first")
+    portal.drop_database()
+    with held_restores(portal) as held:
+        cluster.apply(portal.request("dr"))
+        wait_until_held(portal, "CREATE DATABASE")
+        _suspend(portal, "dr-restore")
+        cluster.wait_for(
+            "rr", "dr", namespace, has_condition("Succeeded", "Unknown", "JobSuspended"), until="condition shows"
+        )
+        _resume(portal, "dr-restore")
+        wait_until_held(portal, "CREATE DATABASE")
+        job = ("job", "dr-restore", "-n", namespace)
+        cluster.kubectl("label", *job, "resguardo.dev/request-", "resguardo.dev/task-", "app.kubernetes.io/managed-by-")
+        cluster.kubectl("patch", *job, "-p", '{"spec":{"parallelism":2,"backoffLimit":5}}')
+        held.release()
+    cluster.wait_for("rr", "dr", namespace, has_condition("Succeeded", "True", "Restored"), until="restore done")
+    assert len(events(portal, "Restored")) == 1
+    assert [name for name in portal.databases() if name.startswith(portal.database)] == [portal.database]
 
 
 def _suspend(portal: Portal, job: str) -> None:
@@ -130,19 +198,13 @@ def test_the_annotation_that_asks_for_a_backup_may_be_repeated_removed_or_nonsen
     make_ready(portal)
     for value in ("2026-11-23T12:00:00Z", "soon"):
         cluster.kubectl("annotate", "bp", "portal", "-n", namespace, f"{REQUESTED}={value}", "--overwrite")
-        cluster.wait_for(
-            "bp", "portal", namespace,
-            _has_handled(value), until="backup done",
-        )  # fmt: skip
+        cluster.wait_for("bp", "portal", namespace, _has_handled(value), until="backup done")
     (invalid,) = events(portal, "BackupRequestInvalid")
     assert "soon" in invalid
     cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="backup done")
     cluster.kubectl("annotate", "bp", "portal", "-n", namespace, f"{REQUESTED}-")
     cluster.kubectl("annotate", "bp", "portal", "-n", namespace, f"{REQUESTED}=2026-11-23T12:00:00Z")
-    cluster.wait_for(
-        "bp", "portal", namespace,
-        _has_handled("2026-11-23T12:00:00Z"), until="condition shows",
-    )  # fmt: skip
+    cluster.wait_for("bp", "portal", namespace, _has_handled("2026-11-23T12:00:00Z"), until="condition shows")
     assert len(cluster.list("jobs", namespace, "resguardo.dev/task=backup")) == 1
     assert len(backups(portal)) == 1
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.cluster import condition, has_condition
+from tests.fixtures.cluster import Document, condition, has_condition
 from tests.fixtures.holding import back_up, backups, held_backup, make_ready, pod_of
 from tests.fixtures.node import Node
 from tests.fixtures.portal import Portal
@@ -132,13 +132,17 @@ def test_a_secret_that_vanished_is_named_and_the_waiting_backup_goes_on_when_it_
     assert len(backups(portal)) == 1
 
 
+#: The label by which pods are told which node to go to.
+PLACE = "resguardo-test/place"
+
+
 @pytest.fixture
 def lost_node(portal: Portal) -> Iterator[str]:
     """A Node object that no machine stands behind: pods that are bound to it never begin and never end."""
     name = f"lost-{portal.namespace}"
     portal.cluster.apply(
         {
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"resguardo-test/place": ""}},
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
             "spec": {"taints": [{"key": "resguardo-test/lost", "effect": "NoSchedule"}]},
         }
     )  # fmt: skip
@@ -146,50 +150,51 @@ def lost_node(portal: Portal) -> Iterator[str]:
     status = {"status": {"capacity": room, "allocatable": room, "conditions": [{"type": "Ready", "status": "True"}]}}
     portal.cluster.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
     yield name
-    portal.cluster.kubectl("delete", "node", name, "--ignore-not-found")
+    portal.cluster.kubectl("label", "nodes", "--all", f"{PLACE}-")
+    portal.cluster.kubectl("delete", "node", name)
 
 
-def test_a_backup_on_a_lost_node_is_given_up_and_forbid_lets_the_next_ones_run(portal: Portal, lost_node: str) -> None:
+def test_a_backup_and_a_restore_on_a_lost_node_are_given_up_and_later_backups_run(
+    portal: Portal, lost_node: str
+) -> None:
     cluster, namespace = portal.cluster, portal.namespace
-    (real,) = [item["metadata"]["name"] for item in _nodes(portal) if item["metadata"]["name"] != lost_node]
+    real, *_ = [name for name in cluster.kubectl("get", "nodes", "-o", "name").split() if name != f"node/{lost_node}"]
 
-    def place(on: str, off: str) -> None:
-        cluster.kubectl("label", "node", on, f"resguardo-test/place={namespace}", "--overwrite")
-        cluster.kubectl("label", "node", off, "resguardo-test/place-")
+    def send_pods(to: str, away_from: str) -> None:
+        cluster.kubectl("label", away_from, f"{PLACE}-")
+        cluster.kubectl("label", to, f"{PLACE}={namespace}")
+
+    def bound(task: str) -> Document | None:
+        pods = cluster.list("pods", namespace, f"resguardo.dev/task={task}")
+        return next((pod for pod in pods if pod["spec"].get("nodeName") == lost_node), None)
 
     # Given a policy whose pods go where a label says, first to the real node
-    place(real, lost_node)
-    try:
-        jobs = {"nodeSelector": {"resguardo-test/place": namespace}, "tolerations": [{"operator": "Exists"}]}
-        make_ready(portal, jobs=jobs, schedule="* * * * *")
+    cluster.kubectl("label", real, f"{PLACE}={namespace}")
+    anywhere = {"tolerations": [{"operator": "Exists"}]}
+    jobs = {"nodeSelector": {PLACE: namespace}, **anywhere}
+    make_ready(portal, jobs=jobs)
+    back_up(portal, "first")
+    databases = portal.databases()
+    make_ready(portal, jobs=jobs, schedule="* * * * *")
 
-        # When the schedule's next backup comes to the node that is lost, and reaches its deadline there
-        place(lost_node, real)
-        cluster.wait_for(
-            "bp", "portal", namespace,
-            lambda _: any(_is_bound_to(pod, lost_node) for pod in cluster.list("pods", namespace)), until="next minute",
-        )  # fmt: skip
-        place(real, lost_node)
-        hanging = next(pod for pod in cluster.list("pods", namespace) if _is_bound_to(pod, lost_node))
-        job = hanging["metadata"]["labels"]["batch.kubernetes.io/job-name"]
-        cluster.kubectl("patch", "job", job, "-n", namespace, "-p", '{"spec":{"activeDeadlineSeconds":5}}')
+    # When the schedule's next backup and a restore come to the node that is lost, and reach their deadlines there
+    send_pods(f"node/{lost_node}", away_from=real)
+    there = {"nodeSelector": {"kubernetes.io/hostname": lost_node}, **anywhere}
+    cluster.apply(portal.request("dr", target={"database": f"{portal.database} b"}, jobs=there))
+    cluster.wait_for("bp", "portal", namespace, lambda _: bound("backup") and bound("restore"), until="next minute")
+    send_pods(real, away_from=f"node/{lost_node}")
+    hanging = bound("backup")
+    assert hanging is not None
+    job = hanging["metadata"]["labels"]["batch.kubernetes.io/job-name"]
+    for name in (job, "dr-restore"):
+        cluster.kubectl("patch", "job", name, "-n", namespace, "-p", '{"spec":{"activeDeadlineSeconds":5}}')
 
-        # Then it is told, its Job is removed, and a later one makes a backup
-        cluster.wait_for(
-            "bp", "portal", namespace, has_condition("BackedUp", "False", "NodeLost"), until="node given up"
-        )
-        cluster.kubectl("wait", "--for=delete", f"job/{job}", "-n", namespace, "--timeout=60s", timeout=70)
-        cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="node given up")
-    finally:
-        cluster.kubectl("label", "node", real, "resguardo-test/place-")
-
-
-def _is_bound_to(pod: dict[str, Any], node: str) -> bool:
-    return bool(pod["spec"].get("nodeName") == node)
-
-
-def _nodes(portal: Portal) -> list[dict[str, Any]]:
-    nodes: list[dict[str, Any]] = json.loads(portal.cluster.kubectl("get", "nodes", "-o", "json"))["items"]
-    return [item for item in nodes if not item["metadata"]["name"].startswith("lost-")] + [
-        item for item in nodes if item["metadata"]["name"].startswith("lost-")
-    ]
+    # Then it is told of both, the backup's Job is removed, and a later one makes a backup
+    cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "False", "NodeLost"), until="node given up")
+    ended = cluster.wait_for(
+        "rr", "dr", namespace, has_condition("Succeeded", "False", "Interrupted"), until="node given up"
+    )
+    assert f"node {lost_node} may be lost" in condition(ended, "Succeeded")["message"]
+    cluster.kubectl("wait", "--for=delete", f"job/{job}", "-n", namespace, "--timeout=60s", timeout=70)
+    cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="next minute")
+    assert portal.databases() == databases
