@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 import time
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -256,6 +257,19 @@ class TestErasing:
         store.put("other", b"x")
         assert store.erase(f"odd/{key}") == {}
         assert [found.key for found in store.list("")] == ["other"]
+
+    def test_a_batch_carries_the_digest_that_older_servers_ask_for(self, s3_store: S3Store) -> None:
+        sent: list[bool] = []
+
+        def look(request: Any, **_: Any) -> None:
+            said = request.headers.get("Content-MD5", b"")
+            digest = b64encode(hashlib.md5(request.body, usedforsecurity=False).digest())
+            sent.append((said if isinstance(said, bytes) else said.encode()) == digest)
+
+        s3_store._client.meta.events.register("before-send.s3.DeleteObjects", look)
+        s3_store.put("x", b"x")
+        assert s3_store.erase("x") == {}
+        assert sent == [True]
 
     def test_what_is_locked_is_told_by_its_key_and_the_rest_goes(self, s3_server: S3Server) -> None:
         bucket = s3_server.make_bucket(locks=True)

@@ -6,6 +6,8 @@ A delete without a version leaves the bytes and lays a delete marker over them
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,12 +38,20 @@ class _Version:
         return {"Key": self.key} | ({"VersionId": self.version_id} if self.version_id else {})
 
 
+def _add_md5(request: Any, **_: Any) -> None:
+    """Older servers take no DeleteObjects without Content-MD5, which boto3 sends no more since 1.36; AWS takes both."""
+    if "Content-MD5" not in request.headers:
+        digest = hashlib.md5(request.body, usedforsecurity=False).digest()
+        request.headers["Content-MD5"] = b64encode(digest).decode()
+
+
 class S3Eraser:
     """`protocol.Store.erase` for one bucket; `place` is any request there, whose key is the prefix."""
 
     def __init__(self, client: S3Client, place: Request) -> None:
         self._client, self._place, self._prefix = client, place, place.key
         self._is_versioned: bool | None = None
+        client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
 
     def erase(self, *paths: str, but: str | None = None) -> dict[str, StoreError]:
         """Remove objects, and folders' objects, with their versions; what could not be removed, by key."""
