@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resguardo.cli import marks
+from resguardo.cli import marks, reading
 from resguardo.cli.inputs import Files, Output, OutputOption, fail, only, read_documents, read_policy, refuse
 from resguardo.cli.retention import retention
 from resguardo.cli.tasks import CredentialsDirectory, perform, surroundings
@@ -208,6 +208,7 @@ def crd(
 
 
 marks.add_to(app)
+reading.add_to(app)
 
 
 def _trigger(policy_name: str, job_name: str) -> Trigger:

@@ -69,6 +69,15 @@ def only(kind: type[_Resource], documents: list[BackupPolicy | RestoreRequest], 
     return found[0]
 
 
+def checked_backup_id(backup_id: str) -> str:
+    """The text, which is a backup's id; ends the command where it is none."""
+    from resguardo.api.backup_id import is_backup_id
+
+    if not is_backup_id(backup_id):
+        refuse(f"{backup_id!r} is not a backup's id, such as 20261123T050000Z-3f9a1c: see `resguardo catalog`")
+    return backup_id
+
+
 def fail(error: ResguardoError) -> NoReturn:
     """End with what is wrong before a task could begin; a pod's Report says it too."""
     if (report_file := os.environ.get("RESGUARDO_REPORT_FILE")) is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resguardo.cli.inputs import Files, fail, read_policy, refuse
+from resguardo.cli.inputs import Files, checked_backup_id, fail, read_policy, refuse
 from resguardo.cli.tasks import CredentialsDirectory, surroundings
 
 if TYPE_CHECKING:
@@ -26,28 +26,28 @@ def pin(backup_id: BackupId, filename: Files, credentials: CredentialsDirectory 
     """Keep a backup whatever retention says."""
     from resguardo.jobs import keeping
 
-    _say(keeping.pin, _checked(backup_id), filename, credentials)
+    _say(keeping.pin, checked_backup_id(backup_id), filename, credentials)
 
 
 def unpin(backup_id: BackupId, filename: Files, credentials: CredentialsDirectory = None) -> None:
     """Let retention decide about a backup again."""
     from resguardo.jobs import keeping
 
-    _say(keeping.unpin, _checked(backup_id), filename, credentials)
+    _say(keeping.unpin, checked_backup_id(backup_id), filename, credentials)
 
 
 def undelete(backup_id: BackupId, filename: Files, credentials: CredentialsDirectory = None) -> None:
     """Take back a backup that is marked for removal, and pin it."""
     from resguardo.jobs import keeping
 
-    _say(keeping.pin, _checked(backup_id), filename, credentials)
+    _say(keeping.pin, checked_backup_id(backup_id), filename, credentials)
 
 
 def accept(backup_id: BackupId, filename: Files, credentials: CredentialsDirectory = None) -> None:
     """Take a backup for a good one, however odd its size looked."""
     from resguardo.jobs import keeping
 
-    _say(keeping.accept, _checked(backup_id), filename, credentials)
+    _say(keeping.accept, checked_backup_id(backup_id), filename, credentials)
 
 
 def accept_plan(plan_hash: PlanHash, filename: Files, credentials: CredentialsDirectory = None) -> None:
@@ -63,14 +63,6 @@ def add_to(app: typer.Typer) -> None:
     """Make commands of them."""
     for command in (pin, unpin, undelete, accept, accept_plan):
         app.command(command.__name__.replace("_", "-"))(command)
-
-
-def _checked(backup_id: str) -> str:
-    from resguardo.api.backup_id import is_backup_id
-
-    if not is_backup_id(backup_id):
-        refuse(f"{backup_id!r} is not a backup's id, such as 20261123T050000Z-3f9a1c: see `resguardo catalog`")
-    return backup_id
 
 
 def _say(

@@ -1,0 +1,94 @@
+"""`resguardo show` and `verify`: what a backup is, and whether it is still what was written."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from resguardo.cli.inputs import Files, checked_backup_id, fail, read_policy
+from resguardo.cli.tasks import CredentialsDirectory, surroundings
+
+
+class Format(StrEnum):
+    """How a document is printed."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
+def show(
+    backup_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The backup's id, as the catalog shows it, or latest.")
+    ],
+    filename: Files,
+    credentials: CredentialsDirectory = None,
+    output: Annotated[Format, typer.Option("--output", "-o", help="yaml or json.")] = Format.YAML,
+) -> None:
+    """Print a backup's manifest."""
+    import json
+
+    import yaml
+
+    from resguardo.api.errors import ResguardoError
+    from resguardo.api.request import Recover
+    from resguardo.jobs.verify import LATEST
+    from resguardo.rules.selection import choose
+    from resguardo.store.catalogue import list_backups
+
+    document = read_policy(filename)
+    found, _ = surroundings(credentials)
+    wanted = Recover(backup=None if backup_id == LATEST else checked_backup_id(backup_id))
+    try:
+        entries = list_backups(found.open_store(document.spec.store))
+        manifest = choose(
+            [entry.manifest for entry in entries if entry.manifest],
+            wanted,
+            unreadable={entry.id: str(entry.problem) for entry in entries if entry.problem},
+        )
+    except ResguardoError as error:
+        fail(error)
+    content = json.loads(manifest.to_json())
+    if output is Format.JSON:
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        # Escapes whatever a terminal would take for a command.
+        typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip("\n"))
+
+
+def verify(
+    which: Annotated[str, typer.Argument(metavar="ID|latest|all", help="Which backups to read again.")],
+    filename: Files,
+    credentials: CredentialsDirectory = None,
+) -> None:
+    """Read backups again: every size and digest, and the dump to its end. Needs no database.
+
+    Ends with the status of the last problem. A backup that fails it is no good one any more.
+    """
+    from resguardo.api.errors import ResguardoError
+    from resguardo.api.sizes import print_size
+    from resguardo.jobs import verify as job
+    from resguardo.jobs.catalog import printable
+
+    document = read_policy(filename)
+    if which not in (job.LATEST, job.ALL):
+        checked_backup_id(which)
+    found, progress = surroundings(credentials)
+    status = 0
+    try:
+        for verified in job.verify(document, found.open_store(document.spec.store), which, progress):
+            if verified.problem is None:
+                typer.echo(f"{verified.id}: whole, {print_size(verified.bytes)}")
+            else:
+                status = verified.problem.exit_status
+                typer.echo(printable(f"{verified.id}: {verified.problem.reason}: {verified.problem}"), err=True)
+    except ResguardoError as error:
+        fail(error)
+    raise typer.Exit(status)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make commands of them."""
+    app.command()(show)
+    app.command()(verify)

@@ -1,0 +1,108 @@
+"""Reads a backup again, from its first byte to its last, and writes down what came of it. Needs no database."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from resguardo.api.durations import parse_duration
+from resguardo.api.errors import (
+    BackupNotFound,
+    ManifestInvalid,
+    ObjectCorrupt,
+    ObjectMissing,
+    ResguardoError,
+    RestoreFailed,
+    ServerVersionUnsupported,
+)
+from resguardo.api.manifest import Manifest, ObjectRole
+from resguardo.api.policy import BackupPolicy
+from resguardo.api.request import Recover
+from resguardo.jobs.check import owner_name
+from resguardo.jobs.progress import Progress
+from resguardo.postgres.dump import tool_versions
+from resguardo.postgres.load import to_sql
+from resguardo.rules.archive import major_of
+from resguardo.rules.selection import choose
+from resguardo.store.catalogue import list_backups, read_census
+from resguardo.store.download import open_object
+from resguardo.store.marks import Verification, record_verification
+from resguardo.store.ownership import read_owner
+from resguardo.store.protocol import Store
+
+LATEST, ALL = "latest", "all"
+
+#: What says something about the backup, and not about the store, this machine or this version.
+_DAMAGE = (ObjectCorrupt, ObjectMissing, ManifestInvalid, RestoreFailed)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One backup that was read again; `problem` says what is wrong with it, None where nothing is."""
+
+    id: str
+    bytes: int
+    problem: ResguardoError | None
+
+
+def verify(policy: BackupPolicy, store: Store, which: str, progress: Progress) -> Iterator[Verified]:
+    """Read backups again: the one with an id, the `latest`, or `all`, the oldest first.
+
+    Each size and each digest is compared with the manifest, and pg_restore reads the dump to its end. What came of it
+    stands in the bucket from then on: a damaged backup is no good one any more, until it was verified again. Each may take
+    the policy's timeout. Raises PrefixOwned, BackupNotFound, and what keeps a backup from being read without being its
+    fault: the store's errors, ServerVersionUnsupported for a pg_restore that is too old, DeadlineExceeded.
+    """
+    read_owner(store, owner_name(policy))
+    entries = list_backups(store)
+    readable = [entry.manifest for entry in entries if entry.manifest]
+    problems = {entry.id: str(entry.problem) for entry in entries if entry.problem}
+    if which != ALL:
+        readable = [choose(readable, Recover(backup=None if which == LATEST else which), unreadable=problems)]
+    elif not entries:
+        raise BackupNotFound(f"{store.location} holds no backup")
+    else:
+        yield from (Verified(entry.id, 0, entry.problem) for entry in entries if entry.problem)
+    for manifest in readable:
+        progress.step(f"reading backup {manifest.id} again")
+        yield _verify(store, manifest, deadline=datetime.now(UTC) + parse_duration(policy.spec.timeout))
+
+
+def _verify(store: Store, manifest: Manifest, *, deadline: datetime) -> Verified:
+    _require_tool(manifest)
+    problem: ResguardoError | None = None
+    try:
+        _read_whole(store, manifest, deadline)
+    except _DAMAGE as error:
+        problem = error
+    message = str(problem) if problem else ""
+    record_verification(store, manifest.id, Verification(at=datetime.now(UTC), ok=problem is None, message=message))
+    return Verified(manifest.id, manifest.bytes, problem)
+
+
+def _require_tool(manifest: Manifest) -> None:
+    # Of one folder, and so of one version, is the pg_restore that is taken.
+    wanted, here = major_of(manifest.tools.get("pg_dump", "")), major_of(tool_versions()["pg_dump"])
+    if here < wanted:
+        raise ServerVersionUnsupported(
+            f"backup {manifest.id} was written by pg_dump {wanted}, and the newest pg_restore here is {here}: run this where "
+            f"the client programs of PostgreSQL {wanted} are, or name their folder in RESGUARDO_POSTGRESQL"
+        )
+
+
+def _read_whole(store: Store, manifest: Manifest, deadline: datetime) -> None:
+    if not any(entry.role is ObjectRole.DUMP for entry in manifest.objects):
+        raise ManifestInvalid(f"the manifest of {manifest.id} names no dump")
+    read_census(store, manifest)
+    for entry in manifest.objects:
+        chunks = open_object(store, manifest.id, entry)
+        if entry.role is ObjectRole.DUMP:
+            with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, Path(os.devnull).open("wb") as nowhere:
+                to_sql(chunks, nowhere, deadline=deadline, scratch=Path(scratch))
+        else:
+            for _ in chunks:
+                pass
