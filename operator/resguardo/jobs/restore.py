@@ -176,9 +176,7 @@ class _Restore:
 
     def carry_out(self) -> None:
         plan = self._plan()
-        self._tell(omitted=[*plan.omitted, *plan.notes])
-        for sentence in self._outcome.omitted:
-            log.warning("left out or different", what=sentence)  # whole, where the Report may have to cut
+        self._leave_out([*plan.omitted, *plan.notes])
         plan.require_clear()
         name, suffix = self.target.database, secrets.token_hex(3)
         temporary = temporary_name(name, suffix)
@@ -247,8 +245,7 @@ class _Restore:
             self.server, temporary, self.census.database, mark,
             ownership=self.target.ownership, target=name, deadline=self.context.deadline.at,
         )  # fmt: skip
-        told = self._outcome.omitted
-        self._tell(omitted=[*told, *(sentence for sentence in lacking if sentence not in told)])
+        self._leave_out(lacking)
         if not verification.is_equal:
             leave_aside(self.server, temporary, mark=mark, target=name)
             self._tell(database=temporary)
@@ -280,6 +277,14 @@ class _Restore:
 
     def _tell(self, **facts: object) -> None:
         self.context.findings.restore = self._outcome.model_copy(update=facts)
+
+    def _leave_out(self, sentences: list[str]) -> None:
+        """Tell each once, in the Report and in the log: whole there, where the Report may have to cut."""
+        told = self._outcome.omitted
+        news = [sentence for sentence in sentences if sentence not in told]
+        for sentence in news:
+            log.warning("left out or different", what=sentence)
+        self._tell(omitted=[*told, *news])
 
     def _mark(self, *, borrowed: tuple[str, ...]) -> Mark:
         metadata = self.request.metadata
