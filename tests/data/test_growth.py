@@ -119,3 +119,16 @@ def test_a_scheduled_backup_says_for_which_tiers_it_stands(place: Place) -> None
     # The second one may be of the next day only where midnight came between the two.
     assert sorted(tiers, key=len)[0] == []
     assert ["daily", "weekly", "monthly"] in tiers
+
+
+def test_a_restore_of_the_latest_takes_the_latest_good_one(place: Place) -> None:
+    change(place, "CREATE TABLE segredos AS SELECT generate_series(1, 5000) AS i")
+    policy = place.policy()
+    good, _ = backed_up(place, policy)
+    change(place, "TRUNCATE segredos")
+    odd, _ = backed_up(place, policy)
+    report, _, log = place.run("restore", "-f", place.request("dr", database=place.postgres.new_name("copia")), "-f", policy)
+    assert report.reason == "Restored"
+    assert report.backup is not None
+    assert report.backup.id == good.id
+    assert odd.id in log

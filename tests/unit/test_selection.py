@@ -42,6 +42,17 @@ def test_with_nothing_asked_for_the_one_that_started_last_is_taken_whatever_the_
     assert choose(THREE, Recover()).started_at == MONDAY + timedelta(days=2)
 
 
+def test_one_that_is_no_good_one_is_passed_over_and_brought_back_by_its_id_alone() -> None:
+    newest = THREE[2].id
+    assert choose(THREE, Recover(), doubtful={newest}) is THREE[0]
+    assert choose(THREE, Recover(backup=newest), doubtful={newest}) is THREE[2]
+
+
+def test_where_none_is_good_a_person_has_to_name_one() -> None:
+    with pytest.raises(BackupNotFound, match=rf"none is good.*recover.backup: {THREE[2].id}"):
+        choose(THREE, Recover(), doubtful={manifest.id for manifest in THREE})
+
+
 def test_a_backup_is_found_by_its_id() -> None:
     assert choose(THREE, Recover(backup=THREE[1].id)) is THREE[1]
 

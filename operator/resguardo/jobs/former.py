@@ -34,8 +34,15 @@ class Former:
     """The backups that are there, the oldest first: their manifests, and what is known beside those."""
 
     manifests: Mapping[str, Manifest]
+    #: What is wrong with those whose manifest cannot be read, by id.
+    unreadable: Mapping[str, str]
     facts: list[BackupFacts]
     accepted: frozenset[str]
+
+    @property
+    def doubtful(self) -> frozenset[str]:
+        """Ids of those on which nothing may rest unless a person says so."""
+        return frozenset(self.manifests) - {backup.id for backup in self.facts if backup.is_good}
 
     @property
     def newest_id(self) -> str | None:
@@ -45,11 +52,12 @@ class Former:
 
 
 def read_former(store: Store) -> Former:
-    """Every backup under the prefix that can be read."""
+    """Every backup under the prefix."""
     accepted, verifications = marked_ids(store, Mark.ACCEPTED), read_verifications(store)
-    manifests, facts = {}, []
+    manifests, unreadable, facts = {}, {}, []
     for entry in list_backups(store):
         if entry.manifest is None:
+            unreadable[entry.id] = str(entry.problem)
             continue
         verification = verifications.get(entry.id)
         manifests[entry.id] = entry.manifest
@@ -64,7 +72,7 @@ def read_former(store: Store) -> Former:
             )
         except ValidationError:
             continue  # a manifest that says what no backup can be is compared with nothing
-    return Former(manifests, facts, accepted)
+    return Former(manifests, unreadable, facts, accepted)
 
 
 def tiers_of(started_at: datetime, source: SourceIdentity, former: Former, policy: BackupPolicy) -> list[str]:

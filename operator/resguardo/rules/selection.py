@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from resguardo.api.base import print_time
 from resguardo.api.errors import BackupNotFound
@@ -10,11 +10,18 @@ from resguardo.api.manifest import Manifest
 from resguardo.api.request import Recover
 
 
-def choose(manifests: Sequence[Manifest], recover: Recover, *, unreadable: Mapping[str, str] | None = None) -> Manifest:
-    """The backup that is asked for; with nothing asked for, the one that started last.
+def choose(
+    manifests: Sequence[Manifest],
+    recover: Recover,
+    *,
+    unreadable: Mapping[str, str] | None = None,
+    doubtful: Collection[str] = frozenset(),
+) -> Manifest:
+    """The backup that is asked for; with nothing asked for, the good one that started last.
 
     `manifests` are the committed backups that can be read, in any order; `unreadable` maps the ids of the others to what
-    is wrong with each. `before` is exclusive: a backup that started at that very instant is not before it. Raises
+    is wrong with each; `doubtful` are ids of those that are no good ones (odd, damaged, of a clock that cannot be believed),
+    which only their id brings back. `before` is exclusive: a backup that started at that very instant is not before it. Raises
     BackupNotFound, whose message says what there is instead.
     """
     problems = unreadable or {}
@@ -26,8 +33,14 @@ def choose(manifests: Sequence[Manifest], recover: Recover, *, unreadable: Mappi
             raise BackupNotFound(f"backup {recover.backup} is there but cannot be read: {problems[recover.backup]}")
         raise BackupNotFound(f"there is no backup {recover.backup}; {_what_there_is(manifests, problems)}")
     candidates = [manifest for manifest in manifests if recover.before is None or manifest.started_at < recover.before]
+    if good := [manifest for manifest in candidates if manifest.id not in doubtful]:
+        return max(good, key=_age)
     if candidates:
-        return max(candidates, key=_age)
+        newest = max(candidates, key=_age).id
+        raise BackupNotFound(
+            f"there are {len(candidates)} such backups, and none is good: each is odd in size, was found damaged, or has a "
+            f"time that cannot be. See `resguardo catalog`, and ask for one by its id (recover.backup: {newest})"
+        )
     wanted = "no backup" if recover.before is None else f"no backup started before {print_time(recover.before)}"
     raise BackupNotFound(f"{wanted}; {_what_there_is(manifests, problems)}")
 
