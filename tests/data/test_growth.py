@@ -127,7 +127,9 @@ def test_a_restore_of_the_latest_takes_the_latest_good_one(place: Place) -> None
     good, _ = backed_up(place, policy)
     change(place, "TRUNCATE segredos")
     odd, _ = backed_up(place, policy)
-    report, _, log = place.run("restore", "-f", place.request("dr", database=place.postgres.new_name("copia")), "-f", policy)
+    report, _, log = place.run(
+        "restore", "-f", place.request("dr", database=place.postgres.new_name("copia")), "-f", policy
+    )
     assert report.reason == "Restored"
     assert report.backup is not None
     assert report.backup.id == good.id
