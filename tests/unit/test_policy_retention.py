@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from resguardo.api.base import print_time
+from resguardo.api.policy import RetentionSummary
 from resguardo.api.report import Report, Task
 from tests.unit.small_cluster import POLICY_KEY, World
 
@@ -142,3 +146,20 @@ def test_a_strangers_cron_job_of_that_name_is_left_alone_and_told(world: World) 
     world.settle(POLICY_KEY)
     assert world.condition("Accepted") == ("False", "NameTaken")
     assert world.cron_job(CRON_JOB)["spec"] == {}
+
+
+def test_status_tells_what_is_held_by_tier_and_when_the_first_may_go(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    job = world.cluster.tick_cron_job(CRON_JOB)
+    world.cluster.start(job)
+    world.pass_time(minutes=1)
+    goes_at = world.cluster.now + timedelta(days=1)
+    found = RetentionSummary(by_tier={"daily": 31, "weekly": 14}, marked=2, removed=1, next_removal_at=goes_at)
+    report = world.report(Task.RETENTION).model_copy(update={"reason": "RetentionEnforced", "retention": found})
+    world.cluster.finish(job, report)
+    world.settle(POLICY_KEY)
+    told = {"byTier": {"daily": 31, "weekly": 14}, "marked": 2, "removed": 1, "nextRemovalAt": print_time(goes_at)}
+    assert world.status()["retention"] == told
+    world.cluster.delete("Job", job)
+    world.settle(POLICY_KEY)
+    assert world.status()["retention"] == told

@@ -20,6 +20,8 @@ from resguardo.api.s3 import Store
 from resguardo.api.schedule import Schedule, TimeZone
 from resguardo.api.sizes import SIZE_PATTERN
 
+#: The fields of spec.retention that are tiers.
+TIERS = ("hourly", "daily", "weekly", "monthly", "yearly")
 KeepFor = Annotated[str, Field(min_length=2, max_length=6, pattern=SPAN_PATTERN)]
 
 
@@ -141,6 +143,17 @@ class Inventory(Exchanged):
     newest: Instant | None = Field(None, description="Start of the newest.")
 
 
+class RetentionSummary(Exchanged):
+    """What retention did, or found when it ended."""
+
+    by_tier: Annotated[dict[str, int], Field(max_length=len(TIERS))] = Field(
+        {}, description="How many backups stand for each tier; one may stand for several."
+    )
+    marked: int = Field(0, ge=0, description="Backups that are marked and go when their grace is over.")
+    removed: int = Field(0, ge=0, description="Backups that the last run removed.")
+    next_removal_at: Instant | None = Field(None, description="When the first marked one may go, by the store's clock.")
+
+
 class RunSummary(Exchanged):
     """The newest ended backup run; kept so that what came of it outlives its Job."""
 
@@ -170,6 +183,7 @@ class BackupPolicyStatus(Exchanged):
     )
     last_backup: BackupSummary | None = Field(None, description="The newest good backup.")
     inventory: Inventory | None = Field(None, description="What is in the bucket.")
+    retention: RetentionSummary | None = Field(None, description="What the last run of retention did and found.")
     last_run: RunSummary | None = Field(None, description="The newest ended run, whether it made a backup or not.")
     next_backup_at: Instant | None = Field(None, description="When the schedule starts the next one.")
     last_handled_backup_request: str | None = Field(

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from resguardo.api.base import Exchanged, Instant
-from resguardo.api.policy import BackupSummary, Inventory
+from resguardo.api.policy import BackupSummary, Inventory, RetentionSummary
 from resguardo.api.request import RestoreCheck
 
 REPORT_FORMAT_VERSION = 1
@@ -48,15 +48,6 @@ class RestoreOutcome(Exchanged):
     omitted: list[str] = []
 
 
-class RetentionOutcome(Exchanged):
-    """What retention did, or found when it ended."""
-
-    by_tier: dict[str, int] = Field({}, description="How many backups stand for each tier; one may stand for several.")
-    marked: int = Field(0, ge=0, description="Backups that are marked and go when their grace is over.")
-    removed: int = Field(0, ge=0, description="Backups that this run removed.")
-    next_removal_at: Instant | None = Field(None, description="When the first marked one may go, by the store's clock.")
-
-
 class Report(Exchanged):
     """How a pod's task ended."""
 
@@ -75,7 +66,7 @@ class Report(Exchanged):
     inventory: Inventory | None = None
     restore: RestoreOutcome | None = None
     #: Retained is True exactly where the task is retention and the reason RetentionEnforced; a pause's word says why not.
-    retention: RetentionOutcome | None = None
+    retention: RetentionSummary | None = None
 
     @classmethod
     def from_json(cls, text: str) -> Report | None:

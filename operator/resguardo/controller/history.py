@@ -8,7 +8,14 @@ from typing import Any
 
 from resguardo.api.base import canonical_hash
 from resguardo.api.conditions import Reason
-from resguardo.api.policy import BackupPolicy, BackupPolicyStatus, BackupSummary, Inventory, RunSummary
+from resguardo.api.policy import (
+    BackupPolicy,
+    BackupPolicyStatus,
+    BackupSummary,
+    Inventory,
+    RetentionSummary,
+    RunSummary,
+)
 from resguardo.api.report import Report, cut_text
 from resguardo.api.sizes import print_size
 from resguardo.controller.runs import Run
@@ -27,6 +34,8 @@ class History:
     place: str | None
     #: The runs that are about it, ended or not, the oldest first.
     runs: tuple[Run, ...] = ()
+    #: What the newest run of retention that reported did and found.
+    retention: RetentionSummary | None = None
 
 
 def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: BackupPolicyStatus) -> History:
@@ -34,7 +43,9 @@ def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: Bac
     place = _place(policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True)) if policy else None
     if place is not None and previous.place not in (None, place):
         # What another bucket holds is no backup here: until a check has looked, nothing is known.
-        previous = previous.model_copy(update={"last_backup": None, "inventory": None, "last_run": None})
+        previous = previous.model_copy(
+            update={"last_backup": None, "inventory": None, "last_run": None, "retention": None}
+        )
     counted = [run for run in runs if place is None or _place(run.policy.get("spec", {})) == place]
     # Of ended Jobs only: what one pod of a disrupted run reported may be overtaken by the next one's.
     reports = [run.report for run in counted if run.report is not None and run.has_ended]
@@ -46,8 +57,17 @@ def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: Bac
         before = None
     last_run = _newer(before, _summarise(newest, reports) if newest else None)
     is_lost = newest is not None and last_run is not None and last_run.succeeded is None
+    retained = max(
+        (report for report in reports if report.retention), key=lambda report: report.completed_at, default=None
+    )
     return History(
-        last_run, last_backup, inventory, newest if is_lost else None, place or previous.place, tuple(counted)
+        last_run,
+        last_backup,
+        inventory,
+        newest if is_lost else None,
+        place or previous.place,
+        tuple(counted),
+        retained.retention if retained else previous.retention,
     )
 
 

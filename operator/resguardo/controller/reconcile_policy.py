@@ -119,6 +119,7 @@ class _Reconcile:
             place=history.place,
             last_backup=history.last_backup,
             inventory=history.inventory,
+            retention=history.retention,
             last_run=history.last_run,
             next_backup_at=next_at,
             last_handled_backup_request=manual.handled,
@@ -323,6 +324,7 @@ def _invalid(
         place=history.place,
         last_backup=history.last_backup,
         inventory=history.inventory,
+        retention=history.retention,
         last_run=history.last_run,
         last_handled_backup_request=previous.last_handled_backup_request,
     )

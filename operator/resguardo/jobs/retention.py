@@ -20,8 +20,7 @@ from resguardo.api.base import print_time
 from resguardo.api.conditions import Reason as ConditionReason
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import DeadlineExceeded, DocumentInvalid, Stopped, StoreError, StoreUnreachable
-from resguardo.api.policy import BackupPolicy, Retention
-from resguardo.api.report import RetentionOutcome
+from resguardo.api.policy import BackupPolicy, Retention, RetentionSummary
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.task import Context
 from resguardo.rules.attempts import forgotten_attempts
@@ -222,7 +221,7 @@ class _Run:
         entries = [entry for entry in found.facts.catalogue.entries if entry.id not in self.purged]
         findings.inventory, findings.newest_backup = summarise(entries), newest_summary(entries)
         waiting = {name: at for name, at in found.removals.items() if name not in self.purged}
-        findings.retention = RetentionOutcome(
+        findings.retention = RetentionSummary(
             by_tier=dict(
                 sorted(Counter(tier.value for verdict in found.plan.verdicts for tier in verdict.tiers).items())
             ),

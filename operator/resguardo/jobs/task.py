@@ -18,8 +18,8 @@ import structlog
 
 from resguardo.api.durations import print_duration
 from resguardo.api.errors import NO_ROOM, DeadlineExceeded, DiskFull, ResguardoError, Stopped
-from resguardo.api.policy import BackupPolicy, BackupSummary, Inventory
-from resguardo.api.report import Report, RestoreOutcome, RetentionOutcome, Subject, Task
+from resguardo.api.policy import BackupPolicy, BackupSummary, Inventory, RetentionSummary
+from resguardo.api.report import Report, RestoreOutcome, Subject, Task
 from resguardo.api.request import RestoreRequest
 from resguardo.jobs.credentials import Credentials
 from resguardo.jobs.progress import Progress
@@ -37,7 +37,7 @@ class Findings:
     newest_backup: BackupSummary | None = None
     inventory: Inventory | None = None
     restore: RestoreOutcome | None = None
-    retention: RetentionOutcome | None = None
+    retention: RetentionSummary | None = None
     #: The reason and message of success.
     reason: str = "Succeeded"
     message: str = ""
