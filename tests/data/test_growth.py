@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import yaml
 
 from resguardo.api.manifest import Oddity
 from resguardo.api.policy import BackupSummary
@@ -134,3 +136,33 @@ def test_a_restore_of_the_latest_takes_the_latest_good_one(place: Place) -> None
     assert report.backup is not None
     assert report.backup.id == good.id
     assert odd.id in log
+
+
+def annotated(policy: str, **annotations: str) -> str:
+    """The same policy with annotations of ours."""
+    document = yaml.safe_load(Path(policy).read_text())
+    document["metadata"]["annotations"] = {f"resguardo.dev/{key}": value for key, value in annotations.items()}
+    Path(policy).write_text(yaml.safe_dump(document))
+    return policy
+
+
+def test_an_annotation_accepts_a_backup_as_a_person_does(place: Place) -> None:
+    change(place, "CREATE TABLE segredos AS SELECT generate_series(1, 5000) AS i")
+    backed_up(place, place.policy())
+    change(place, "TRUNCATE segredos")
+    odd, _ = backed_up(place, place.policy())
+    assert oddness(odd) == ["TablesEmptied"]
+    report, _, _ = place.run("check", "-f", annotated(place.policy(), accept=odd.id))
+    assert report.newest_backup is not None
+    assert report.newest_backup.id == odd.id
+    assert oddness(report.newest_backup) == []
+    after, _ = backed_up(place, place.policy())
+    assert oddness(after) == []
+
+
+@pytest.mark.parametrize("value", ["20200101T000000Z-000000", "../../etc/passwd", ""])
+def test_an_annotation_that_accepts_nothing_that_is_there_is_logged_and_no_more(place: Place, value: str) -> None:
+    report, _, log = place.run("check", "-f", annotated(place.policy(), accept=value))
+    assert report.reason == "CheckPassed"
+    assert "an annotation accepts a backup that is not there" in log
+    assert not [key for key in place.object_keys() if "/accepted/" in key]

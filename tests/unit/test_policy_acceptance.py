@@ -145,3 +145,13 @@ def test_a_policy_that_is_being_deleted_is_left_alone(world: World) -> None:
     world.policy(metadata__deletionTimestamp="2026-11-23T12:00:00Z")
     world.settle(POLICY_KEY)
     assert world.cluster.writes == 0
+
+
+@pytest.mark.parametrize("annotation", ["take-over-from", "accept", "accept-plan"])
+def test_what_a_person_says_by_annotation_is_told_to_a_new_check(world: World, annotation: str) -> None:
+    world.accepted_policy()
+    world.cluster.annotate("BackupPolicy", "portal-prod", f"resguardo.dev/{annotation}", "what is said")
+    world.settle(POLICY_KEY)
+    template = world.cluster.the_job("-check-")["spec"]["template"]
+    assert "what is said" in template["metadata"]["annotations"]["resguardo.dev/policy"]
+    assert len([name for name in world.cluster.created if "-check-" in name]) == 2

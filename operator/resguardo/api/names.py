@@ -25,6 +25,12 @@ JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 BACKUP_REQUESTED_ANNOTATION = f"{GROUP}/backup-requested-at"
 #: On a policy: `<owner>@<epoch>`, the owner of the prefix that this policy takes over from, once.
 TAKE_OVER_ANNOTATION = f"{GROUP}/take-over-from"
+#: A backup whose size, or whose database, a person takes for right: its id.
+ACCEPT_ANNOTATION = f"{GROUP}/accept"
+#: A plan of retention that a person wants carried out, though it removes much: its hash.
+ACCEPT_PLAN_ANNOTATION = f"{GROUP}/accept-plan"
+#: What of a policy's annotations its pods are told, and a new one of which has it checked again.
+TOLD_ANNOTATIONS = (TAKE_OVER_ANNOTATION, ACCEPT_ANNOTATION, ACCEPT_PLAN_ANNOTATION)
 #: On the documents frozen into pods: which cluster they come from.
 CLUSTER_ID_ANNOTATION = f"{GROUP}/cluster-id"
 #: On pod templates: the frozen documents, mounted by the downward API.

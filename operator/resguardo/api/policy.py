@@ -14,7 +14,7 @@ from resguardo.api.durations import SPAN_PATTERN
 from resguardo.api.fields import Timeout, Union, cel, validations
 from resguardo.api.manifest import ODDITIES_MAX, Oddity
 from resguardo.api.metadata import Metadata, named_within
-from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_OVER_ANNOTATION
+from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_OVER_ANNOTATION, TOLD_ANNOTATIONS
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.s3 import Store
 from resguardo.api.schedule import Schedule, TimeZone
@@ -202,10 +202,12 @@ class BackupPolicy(Written):
 
     @property
     def hash(self) -> str:
-        """Changes exactly when a check has to be made again: with the spec, or with the wish to take a prefix over."""
+        """Changes exactly when a check has to be made again: with the spec, or with what a person says by annotation."""
+        said = {key: self.metadata.annotations.get(key) for key in TOLD_ANNOTATIONS[1:]}
         return canonical_hash(
             {
                 "spec": self.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
                 "takeOver": self.metadata.annotations.get(TAKE_OVER_ANNOTATION),
+                **{key: value for key, value in said.items() if value is not None},
             }
         )

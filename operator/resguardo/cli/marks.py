@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,8 +52,9 @@ def accept(backup_id: BackupId, filename: Files, credentials: CredentialsDirecto
 def accept_plan(plan_hash: PlanHash, filename: Files, credentials: CredentialsDirectory = None) -> None:
     """Let retention carry out a plan that would remove much at once."""
     from resguardo.jobs import keeping
+    from resguardo.store.marks import is_plan_hash
 
-    if not re.fullmatch(r"[0-9a-f]{16}", plan_hash):
+    if not is_plan_hash(plan_hash):
         refuse(f"{plan_hash!r} is not a plan's hash: copy it from `resguardo retention --dry-run`")
     _say(keeping.accept_plan, plan_hash, filename, credentials)
 

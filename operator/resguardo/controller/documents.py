@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from resguardo.api.metadata import Metadata
-from resguardo.api.names import CLUSTER_ID_ANNOTATION, TAKE_OVER_ANNOTATION
+from resguardo.api.names import CLUSTER_ID_ANNOTATION, TOLD_ANNOTATIONS
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.request import RestoreRequest
 
@@ -30,13 +30,11 @@ def _freeze(document: BackupPolicy | RestoreRequest, cluster_id: str, more: dict
 
 
 def _metadata(metadata: Metadata, cluster_id: str) -> dict[str, Any]:
-    annotations = {CLUSTER_ID_ANNOTATION: cluster_id}
-    if take_over := metadata.annotations.get(TAKE_OVER_ANNOTATION):
-        annotations[TAKE_OVER_ANNOTATION] = take_over
+    told = {key: metadata.annotations[key] for key in TOLD_ANNOTATIONS if metadata.annotations.get(key)}
     return {
         "name": metadata.name,
         "namespace": metadata.namespace,
         "uid": metadata.uid,
         "generation": metadata.generation,
-        "annotations": annotations,
+        "annotations": {CLUSTER_ID_ANNOTATION: cluster_id, **told},
     }

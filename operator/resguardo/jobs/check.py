@@ -6,17 +6,23 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
+
+from resguardo.api.backup_id import is_backup_id
 from resguardo.api.conditions import Reason
 from resguardo.api.errors import PermissionDenied, ResguardoError
-from resguardo.api.names import CLUSTER_ID_ANNOTATION, TAKE_OVER_ANNOTATION
+from resguardo.api.names import ACCEPT_ANNOTATION, ACCEPT_PLAN_ANNOTATION, CLUSTER_ID_ANNOTATION, TAKE_OVER_ANNOTATION
 from resguardo.api.policy import BackupPolicy
 from resguardo.jobs.task import Context, Findings
 from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.store.catalogue import list_backups, newest_summary, summarise
-from resguardo.store.marks import Mark, marked_ids
+from resguardo.store.layout import manifest_key
+from resguardo.store.marks import Mark, accept_plan, is_plan_hash, marked_ids, set_mark
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes
 from resguardo.store.protocol import Store
+
+log = structlog.get_logger()
 
 
 def owner_name(policy: BackupPolicy) -> str:
@@ -65,7 +71,30 @@ def _check_store(policy: BackupPolicy, context: Context) -> None:
     probe_conditional_writes(store)
     context.progress.step("the store: claiming the prefix, reading the inventory")
     claim_prefix(store, policy)
+    write_down_what_is_accepted(store, policy)
     read_inventory(store, context.findings)
+
+
+def write_down_what_is_accepted(store: Store, policy: BackupPolicy) -> None:
+    """Put into the bucket what the policy's annotations accept: a backup by its id, a plan of retention by its hash.
+
+    One that names nothing there is logged and no error: a policy that once accepted a backup outlives that backup.
+    """
+    now, annotations = datetime.now(UTC), policy.metadata.annotations
+    if (backup_id := annotations.get(ACCEPT_ANNOTATION)) is not None:
+        if is_backup_id(backup_id) and store.head(manifest_key(backup_id)) is not None:
+            set_mark(store, Mark.ACCEPTED, backup_id, at=now)
+        else:
+            log.warning(
+                "an annotation accepts a backup that is not there", annotation=ACCEPT_ANNOTATION, value=backup_id
+            )
+    if (plan_hash := annotations.get(ACCEPT_PLAN_ANNOTATION)) is not None:
+        if is_plan_hash(plan_hash):
+            accept_plan(store, plan_hash, at=now)
+        else:
+            log.warning(
+                "an annotation accepts what is no plan's hash", annotation=ACCEPT_PLAN_ANNOTATION, value=plan_hash
+            )
 
 
 def read_inventory(store: Store, findings: Findings) -> None:

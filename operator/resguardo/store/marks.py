@@ -6,6 +6,7 @@ still keeps its backup.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 MARK_FORMAT_VERSION = 1
 MARK_MAX_BYTES = 4096
 MESSAGE_MAX = 1024
+PLAN_HASH_PATTERN = r"^[0-9a-f]{16}$"
 
 S = TypeVar("S", bound="Said")
 
@@ -64,7 +66,12 @@ class Verification(Said):
 class AcceptedPlan(Said):
     """That a person wants exactly the removals that a plan's hash stands for."""
 
-    hash: str = Field(pattern=r"^[0-9a-f]{16}$")
+    hash: str = Field(pattern=PLAN_HASH_PATTERN)
+
+
+def is_plan_hash(text: str) -> bool:
+    """Whether the text can stand for a plan."""
+    return re.fullmatch(PLAN_HASH_PATTERN, text) is not None
 
 
 _KEYS = {Mark.PINNED: pin_key, Mark.ACCEPTED: accepted_key}
