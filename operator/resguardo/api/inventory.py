@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -113,8 +114,7 @@ def read_inventory(text: str | bytes, *, origin: str) -> list[BackupFacts]:
 
 def refuse_twins(entries: Sequence[BackupFacts], *, origin: str) -> None:
     """Raise DocumentInvalid where two entries have one id: nobody could say which of them a verdict is about."""
-    seen: set[str] = set()
-    twins = sorted({entry.id for entry in entries if entry.id in seen or seen.add(entry.id)})  # type: ignore[func-returns-value]
+    twins = [backup_id for backup_id, count in Counter(entry.id for entry in entries).items() if count > 1]
     if twins:
         raise DocumentInvalid(f"{origin}: more than one entry has the id {', '.join(twins[:5])}")
 
