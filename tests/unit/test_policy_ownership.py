@@ -59,9 +59,12 @@ def test_a_running_check_that_somebody_edited_is_put_right(world: World) -> None
     world.settle(POLICY_KEY)
     (job,) = world.cluster.names("Job")
     world.cluster.start(job)
-    world.cluster.edit("Job", job, spec__activeDeadlineSeconds=5)
+    world.cluster.edit("Job", job, spec__activeDeadlineSeconds=5, spec__suspend=True)
+    world.cluster.the_job(job)["metadata"]["labels"]["resguardo.dev/task"] = "x"
     world.settle(POLICY_KEY)
-    assert world.cluster.the_job(job)["spec"]["activeDeadlineSeconds"] == 600
+    healed = world.cluster.the_job(job)
+    assert (healed["spec"]["activeDeadlineSeconds"], healed["spec"]["suspend"]) == (600, False)
+    assert healed["metadata"]["labels"]["resguardo.dev/task"] == "check"
 
 
 def test_a_running_check_that_an_older_operator_made_is_left_to_end(world: World) -> None:

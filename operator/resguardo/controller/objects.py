@@ -225,6 +225,7 @@ def _job_spec(template: Manifest, timeout: timedelta, *, ignore_disruptions: boo
     spec: Manifest = {
         "activeDeadlineSeconds": int((timeout + DEADLINE_SLACK).total_seconds()),
         "backoffLimit": 0,
+        "suspend": False,
         "template": template,
     }
     if ignore_disruptions:

@@ -95,13 +95,14 @@ def _read(job: Object, pod: Object | None, events: Mapping[str, Sequence[Object]
     metadata, status = job["metadata"], job.get("status", {})
     created_at = parse_time(metadata["creationTimestamp"])
     started_at = parse_time(status["startTime"]) if status.get("startTime") else created_at
-    task = (metadata.get("labels") or {}).get(TASK_LABEL, "")
+    template = job.get("spec", {}).get("template", {}).get("metadata", {})
+    # Of the template, which nobody can change: somebody may have edited the Job's own labels.
+    task = (template.get("labels") or {}).get(TASK_LABEL, "")
     report, exit_reason, exit_detail = _last_words(pod, task)
     conditions = _conditions(job)
     ended_at, completed, failure, detail = _end(job, conditions, pod, now)
     watched = str((pod or job)["metadata"]["uid"])
     held_up = waiting.waiting_of(job, pod, events.get(watched, ())) if ended_at is None else None
-    template = job.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations") or {}
     return Run(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -116,7 +117,7 @@ def _read(job: Object, pod: Object | None, events: Mapping[str, Sequence[Object]
         waiting=held_up,
         look_again_at=_look_again_at(job, conditions, pod, now) if ended_at is None else None,
         policy_hash=(metadata.get("annotations") or {}).get(POLICY_HASH_ANNOTATION, ""),
-        policy=_frozen(template.get(FROZEN_POLICY_ANNOTATION, "")),
+        policy=_frozen((template.get("annotations") or {}).get(FROZEN_POLICY_ANNOTATION, "")),
         writer=(metadata.get("annotations") or {}).get(WRITER_VERSION_ANNOTATION, ""),
         is_deleting=bool(metadata.get("deletionTimestamp")),
         hangs=ended_at is not None and "FailureTarget" in conditions and not conditions.keys() & {"Complete", "Failed"},
