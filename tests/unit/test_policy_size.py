@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from resguardo.api.manifest import Oddity
+from resguardo.api.policy import BackupPolicyStatus
+from resguardo.controller.policy_status import transitions
 from tests.unit.small_cluster import World
 
 SHRANK = Oddity(oddness="Shrank", message="from 100MiB to 10MiB since the last good backup: by more than 50%")
@@ -52,3 +54,10 @@ def test_a_normal_backup_after_an_odd_one(world: World) -> None:
     world.back_up()
     assert world.condition("SizeNormal") == ("True", "AsUsual")
     assert world.condition("Ready") == ("True", "PromiseKept")
+
+
+def test_what_was_told_is_not_told_to_the_api_server_again(world: World) -> None:
+    world.accepted_policy()
+    world.back_up(oddities=[SHRANK])
+    status = BackupPolicyStatus.model_validate(world.status())
+    assert transitions(status, status) == ()
