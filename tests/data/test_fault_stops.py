@@ -190,6 +190,7 @@ class TestWithoutSuperuser:
         )
         managed.postgres.execute("SELECT lo_from_bytea(77777, 'x')", database="portal")
         managed.credentials(database__username="guarda")
+        managed.prefix = "large-object"  # beside the fixture's backup, this one shrank and would be passed over
         managed.run("backup", "-f", managed.policy())
         managed.postgres.drop_database("portal")
         managed.credentials(database__username=restorer)
