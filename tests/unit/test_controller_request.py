@@ -108,6 +108,13 @@ class TestClaim:
         world.settle(REQUEST_KEY)
         assert world.condition("Succeeded", REQUEST_KEY) == ("False", "Interrupted")
 
+    def test_a_policy_that_became_unreadable_meanwhile_changes_nothing(self, world: World) -> None:
+        _run(world)
+        world.cluster.edit("BackupPolicy", "portal-prod", spec__store={})
+        world.cluster.finish(JOB, world.report(Task.RESTORE))
+        world.settle(REQUEST_KEY)
+        assert world.condition("Succeeded", REQUEST_KEY) == ("True", "Restored")
+
     def test_an_edited_restore_job_is_left_alone(self, world: World) -> None:
         _run(world)
         world.cluster.edit("Job", JOB, metadata__labels={}, spec__activeDeadlineSeconds=5)
@@ -215,6 +222,66 @@ class TestBeforeTheClaim:
         world.request()
         assert world.settle(REQUEST_KEY) == world.cluster.now + timedelta(seconds=5)
         assert world.condition("Succeeded", REQUEST_KEY) == ("Unknown", "Waiting")
+
+
+class TestALostStatus:
+    """Its Job is still there, and tells what became of the request, whatever would now stand in the way of a new one."""
+
+    @pytest.fixture(
+        params=["nothing", "past notAfter", "no policy", "an unreadable policy", "a rival", "past its patience"]
+    )
+    def obstacle(self, request: pytest.FixtureRequest, world: World) -> None:
+        world.request(spec__notAfter=print_time(world.cluster.now + timedelta(hours=1)))
+        world.settle(REQUEST_KEY)
+        world.cluster.start(JOB)
+        match request.param:
+            case "past notAfter":
+                world.pass_time(hours=2)
+            case "no policy":
+                world.cluster.delete("BackupPolicy", "portal-prod")
+            case "an unreadable policy":
+                world.cluster.edit("BackupPolicy", "portal-prod", spec__store={})
+            case "a rival":
+                world.cluster.edit("RestoreRequest", "dr-2026-11-23", status={})
+                world.request("second")
+                world.settle(SECOND)
+            case "past its patience":
+                world.cluster.delete("BackupPolicy", "portal-prod")
+                world.pass_time(days=400)
+        world.cluster.edit("RestoreRequest", "dr-2026-11-23", status={})
+
+    @pytest.mark.usefixtures("obstacle")
+    def test_one_that_runs_runs(self, world: World) -> None:
+        world.settle(REQUEST_KEY)
+        assert world.condition("Succeeded", REQUEST_KEY) == ("Unknown", "Running")
+        assert world.condition("Accepted", REQUEST_KEY) == ("True", "Claimed")
+        assert world.status(REQUEST_KEY)["claim"] == {
+            "jobName": JOB,
+            "claimedAt": "2026-11-23T12:00:00Z",
+            "jobUid": world.cluster.the_job(JOB)["metadata"]["uid"],
+        }
+
+    @pytest.mark.usefixtures("obstacle")
+    @pytest.mark.parametrize("reason", [None, "RestoreFailed"])
+    def test_one_that_has_ended_ended_as_its_report_says(self, world: World, reason: str | None) -> None:
+        world.cluster.finish(JOB, world.report(Task.RESTORE, reason=reason))
+        ended_at = print_time(world.cluster.now)
+        world.pass_time(days=1)
+        world.settle(REQUEST_KEY)
+        status = world.status(REQUEST_KEY)
+        assert world.condition("Succeeded", REQUEST_KEY) == (("False", reason) if reason else ("True", "Restored"))
+        assert (status["startedAt"], status["completedAt"]) == ("2026-11-23T12:00:00Z", ended_at)
+        assert world.cluster.created.count(JOB) == 1
+
+    def test_a_job_of_a_former_request_of_this_name_tells_nothing(self, world: World) -> None:
+        _run(world)
+        left = world.cluster.the_job(JOB)
+        world.cluster.finish(JOB, world.report(Task.RESTORE))
+        world.cluster.delete("RestoreRequest", "dr-2026-11-23")
+        world.cluster.put(left)
+        world.request(spec__notAfter=print_time(world.cluster.now))
+        world.settle(REQUEST_KEY)
+        assert world.condition("Succeeded", REQUEST_KEY) == ("False", "Expired")
 
 
 class TestRivals:

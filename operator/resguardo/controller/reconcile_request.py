@@ -9,7 +9,7 @@ database's comment guards what is left of that: a Job that ran and was removed b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from resguardo.controller.objects import build_restore_job, restore_job_name
 from resguardo.controller.outcome import Key, Outcome, Refusal, earliest, read_status
 from resguardo.controller.previous import drop_previous
 from resguardo.controller.request_status import claimed, dump_status, transitions, what_was_told
-from resguardo.controller.runs import Run, read_runs
+from resguardo.controller.runs import Run, parse_time, read_runs
 from resguardo.controller.settings import Settings
 from resguardo.rules.conditions import Verdict, find, merge
 
@@ -85,7 +85,8 @@ class _Reconcile:
     def outcome(self) -> Outcome:
         claim = self.previous.claim
         if claim is None:
-            return self._before_claim()
+            found = self._status_of_its_job()
+            return replace(self, previous=found).outcome() if found else self._before_claim()
         job = self.seen.job
         if claim.job_uid is not None and (job is None or job["metadata"]["uid"] != claim.job_uid):
             text = f"Job {claim.job_name} is gone before it told how it ended. {self._what_to_look_for()}"
@@ -95,6 +96,20 @@ class _Reconcile:
         return self._observe(claim, job)
 
     # --- before
+
+    def _status_of_its_job(self) -> RestoreRequestStatus | None:
+        """Of a request that lost its status: the claim that its Job is evidence of.
+
+        What that Job did is so, whatever time it is by now, whatever became of the policy, and whoever else waits.
+        """
+        job = self.seen.job
+        if job is None or self._whose(job) not in (ownership.Claim.OURS, ownership.Claim.NEWER):
+            return None
+        metadata = job["metadata"]
+        claim = Claim(
+            job_name=metadata["name"], claimed_at=parse_time(metadata["creationTimestamp"]), job_uid=metadata["uid"]
+        )
+        return self.previous.model_copy(update={"claim": claim, "started_at": claim.claimed_at})
 
     def _before_claim(self) -> Outcome:
         if self._has_expired():
@@ -131,7 +146,7 @@ class _Reconcile:
         job = self.seen.job
         if job is None:
             return None
-        whose = ownership.claim_on(job, self._wanted(restore_job_name(self.request.metadata.name)))
+        whose = self._whose(job)
         name = job["metadata"]["name"]
         if whose is ownership.Claim.STALE:
             waits = Verdict(
@@ -201,7 +216,7 @@ class _Reconcile:
         return self._open(running, claim=claim, create=(self._wanted(claim.job_name),))
 
     def _observe(self, claim: Claim, job: Object) -> Outcome:
-        if ownership.claim_on(job, self._wanted(claim.job_name)) not in (ownership.Claim.OURS, ownership.Claim.NEWER):
+        if self._whose(job) not in (ownership.Claim.OURS, ownership.Claim.NEWER):
             text = f"a Job {claim.job_name} that is not this request's took the name before its own was made"
             return self._ended(Verdict(FALSE, Reason.NAME_TAKEN, text))
         claim = claim.model_copy(update={"job_uid": job["metadata"]["uid"]})
@@ -244,6 +259,11 @@ class _Reconcile:
             f"the comment of {target.database}: it carries this request's mark {self.request.fingerprint} where the "
             "restore got to its end. What was there before is untouched until then; make a new request to try again"
         )
+
+    def _whose(self, job: Object) -> ownership.Claim:
+        # Without the policy: it may be unreadable by now, and whose a Job is has nothing to do with it.
+        wanted = build_restore_job(self.request, None, self.settings, name=job["metadata"]["name"])
+        return ownership.claim_on(job, wanted)
 
     def _wanted(self, name: str) -> Object:
         seen = self.seen.policy if self.request.spec.from_.policy_ref else None
