@@ -27,6 +27,7 @@ class TestInTwoSteps:
         assert report.retention.next_removal_at is not None
         assert timedelta(hours=23) < report.retention.next_removal_at - now() <= timedelta(hours=24, minutes=1)
         assert report.retention.by_tier == {"daily": 8}
+        assert report.retention.bytes_by_tier == {"daily": 8000}
 
         before = history.under()
         again = history.enforce().retention

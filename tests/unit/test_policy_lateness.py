@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from resguardo.api.base import print_time
 from tests.unit.small_cluster import NIGHT, POLICY_KEY, World
 
 
@@ -37,6 +38,25 @@ def test_it_is_known_when_to_look(world: World) -> None:
         world.cluster.now = due
         looks.append(due - NIGHT)
     assert looks == [-timedelta(minutes=2), timedelta(), timedelta(hours=7)]
+
+
+def test_status_tells_from_when_on_it_is_late(world: World) -> None:
+    """Before it is so, for whoever watches while no operator runs."""
+    world.policy()
+    world.settle(POLICY_KEY)
+    assert "lateAt" not in world.status()
+    world.check_passes()
+    assert world.status()["lateAt"] == print_time(NIGHT + timedelta(hours=7))
+    world.cluster.now = NIGHT
+    world.back_up()
+    world.back_up(reason="DumpFailed")
+    assert world.status()["lateAt"] == print_time(NIGHT + timedelta(days=1, hours=7))
+    world.cluster.edit("BackupPolicy", "portal-prod", spec__timeZone="America/Curitiba")
+    world.settle(POLICY_KEY)
+    assert world.status()["lateAt"] == print_time(NIGHT + timedelta(days=1, hours=7))
+    world.cluster.edit("BackupPolicy", "portal-prod", spec__timeZone="America/Sao_Paulo", spec__suspend=True)
+    world.settle(POLICY_KEY)
+    assert "lateAt" not in world.status()
 
 
 def test_a_suspended_policy_is_not_late(world: World) -> None:

@@ -25,7 +25,8 @@ def retain(world: World, *, reason: str = "RetentionEnforced", succeeded: bool =
     world.cluster.start(job)
     world.pass_time(minutes=1)
     report: Report = world.report(Task.RETENTION, reason=None if succeeded else reason)
-    world.cluster.finish(job, report.model_copy(update={"reason": reason, "message": f"what {reason} means"}))
+    told = {"reason": reason, "message": f"what {reason} means", "retention": RetentionSummary()}
+    world.cluster.finish(job, report.model_copy(update=told))
     world.settle(POLICY_KEY)
     return job
 
@@ -154,12 +155,39 @@ def test_status_tells_what_is_held_by_tier_and_when_the_first_may_go(world: Worl
     world.cluster.start(job)
     world.pass_time(minutes=1)
     goes_at = world.cluster.now + timedelta(days=1)
-    found = RetentionSummary(by_tier={"daily": 31, "weekly": 14}, marked=2, removed=1, next_removal_at=goes_at)
+    found = RetentionSummary(
+        by_tier={"daily": 31, "weekly": 14},
+        bytes_by_tier={"daily": 31_000, "weekly": 14_000},
+        marked=2,
+        removed=1,
+        next_removal_at=goes_at,
+    )
     report = world.report(Task.RETENTION).model_copy(update={"reason": "RetentionEnforced", "retention": found})
     world.cluster.finish(job, report)
     world.settle(POLICY_KEY)
-    told = {"byTier": {"daily": 31, "weekly": 14}, "marked": 2, "removed": 1, "nextRemovalAt": print_time(goes_at)}
+    told = {
+        "byTier": {"daily": 31, "weekly": 14},
+        "bytesByTier": {"daily": 31_000, "weekly": 14_000},
+        "marked": 2,
+        "removed": 1,
+        "nextRemovalAt": print_time(goes_at),
+        "enforcedAt": print_time(world.cluster.now),
+    }
     assert world.status()["retention"] == told
     world.cluster.delete("Job", job)
     world.settle(POLICY_KEY)
     assert world.status()["retention"] == told
+
+
+def test_when_retention_was_last_enforced_outlives_pauses_failures_and_jobs(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    retain(world, reason="LastAttemptFailed")
+    assert "enforcedAt" not in world.status()["retention"]
+    job = retain(world)
+    enforced = world.status()["retention"]["enforcedAt"]
+    assert enforced == print_time(world.cluster.now)
+    world.cluster.delete("Job", job)
+    for reason, succeeded in (("SourceChanged", True), ("StoreAccessDenied", False)):
+        world.pass_time(days=1)
+        retain(world, reason=reason, succeeded=succeeded)
+        assert world.status()["retention"]["enforcedAt"] == enforced

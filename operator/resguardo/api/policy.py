@@ -149,9 +149,15 @@ class RetentionSummary(Exchanged):
     by_tier: Annotated[dict[str, int], Field(max_length=len(TIERS))] = Field(
         {}, description="How many backups stand for each tier; one may stand for several."
     )
+    bytes_by_tier: Annotated[dict[str, int], Field(max_length=len(TIERS))] = Field(
+        {}, description="Bytes that they take; those of one that stands for several tiers count in each."
+    )
     marked: int = Field(0, ge=0, description="Backups that are marked and go when their grace is over.")
     removed: int = Field(0, ge=0, description="Backups that the last run removed.")
     next_removal_at: Instant | None = Field(None, description="When the first marked one may go, by the store's clock.")
+    enforced_at: Instant | None = Field(
+        None, description="When a run last ended that had done all that was to be done; the controller's to say."
+    )
 
 
 class RunSummary(Exchanged):
@@ -186,6 +192,9 @@ class BackupPolicyStatus(Exchanged):
     retention: RetentionSummary | None = Field(None, description="What the last run of retention did and found.")
     last_run: RunSummary | None = Field(None, description="The newest ended run, whether it made a backup or not.")
     next_backup_at: Instant | None = Field(None, description="When the schedule starts the next one.")
+    late_at: Instant | None = Field(
+        None, description="From this moment on the promise is broken, unless there is a newer good backup by then."
+    )
     last_handled_backup_request: str | None = Field(
         None, max_length=64, description="The value of resguardo.dev/backup-requested-at that was carried out last."
     )

@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from resguardo.api.base import Exchanged, Instant
+from resguardo.api.conditions import Reason
 from resguardo.api.policy import BackupSummary, Inventory, RetentionSummary
 from resguardo.api.request import RestoreCheck
 
@@ -65,8 +66,13 @@ class Report(Exchanged):
     newest_backup: BackupSummary | None = None
     inventory: Inventory | None = None
     restore: RestoreOutcome | None = None
-    #: Retained is True exactly where the task is retention and the reason RetentionEnforced; a pause's word says why not.
+    #: Where a run of retention paused, its reason is the pause's word: see is_retention_enforced.
     retention: RetentionSummary | None = None
+
+    @property
+    def is_retention_enforced(self) -> bool:
+        """Whether it is of a run of retention that did all that was to be done."""
+        return self.task is Task.RETENTION and self.succeeded and self.reason == Reason.RETENTION_ENFORCED
 
     @classmethod
     def from_json(cls, text: str) -> Report | None:

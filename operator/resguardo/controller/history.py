@@ -57,9 +57,6 @@ def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: Bac
         before = None
     last_run = _newer(before, _summarise(newest, reports) if newest else None)
     is_lost = newest is not None and last_run is not None and last_run.succeeded is None
-    retained = max(
-        (report for report in reports if report.retention), key=lambda report: report.completed_at, default=None
-    )
     return History(
         last_run,
         last_backup,
@@ -67,7 +64,7 @@ def read_history(policy: BackupPolicy | None, runs: Sequence[Run], previous: Bac
         newest if is_lost else None,
         place or previous.place,
         tuple(counted),
-        retained.retention if retained else previous.retention,
+        _retention(reports, previous.retention),
     )
 
 
@@ -119,6 +116,17 @@ def _bucket(reports: Sequence[Report], previous: BackupPolicyStatus) -> tuple[Ba
     backup = backup or (newest.backup if newest.succeeded else None)
     sized = backup.model_copy(update={"size": print_size(backup.bytes)}) if backup else None
     return sized, newest.inventory or previous.inventory
+
+
+def _retention(reports: Sequence[Report], before: RetentionSummary | None) -> RetentionSummary | None:
+    """What the newest run of retention found, and when one last did all that was to be done."""
+    told = max((report for report in reports if report.retention), key=lambda report: report.completed_at, default=None)
+    newest = told.retention if told is not None else before
+    if newest is None:
+        return None
+    enforced = [report.completed_at for report in reports if report.is_retention_enforced]
+    known = [before.enforced_at] if before is not None and before.enforced_at is not None else []
+    return newest.model_copy(update={"enforced_at": max([*enforced, *known], default=None)})
 
 
 def _place(spec: Mapping[str, Any]) -> str:

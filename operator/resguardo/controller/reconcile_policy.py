@@ -122,6 +122,7 @@ class _Reconcile:
             retention=history.retention,
             last_run=history.last_run,
             next_backup_at=next_at,
+            late_at=late_moment,
             last_handled_backup_request=manual.handled,
         )
         new_check = [build_check_job(policy, self.settings, attempt=plan.attempt)] if plan.attempt else []
@@ -326,6 +327,7 @@ def _invalid(
         inventory=history.inventory,
         retention=history.retention,
         last_run=history.last_run,
+        late_at=late_moment,
         last_handled_backup_request=previous.last_handled_backup_request,
     )
     return Outcome(

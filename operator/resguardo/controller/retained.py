@@ -44,8 +44,7 @@ def last_told(previous: Sequence[Condition]) -> Verdict:
 def _result(run: Run) -> Verdict:
     report = run.report
     if report is not None:
-        is_enforced = report.succeeded and report.reason == Reason.RETENTION_ENFORCED
-        return Verdict(TRUE if is_enforced else FALSE, report.reason, report.message)
+        return Verdict(TRUE if report.is_retention_enforced else FALSE, report.reason, report.message)
     detail = f" ({run.detail})" if run.detail else ""
     text = f"{run.name} ended without a report{detail}; the next run begins where it ended"
     return Verdict(FALSE if run.failure else UNKNOWN, run.failure or Reason.REPORT_LOST, text)

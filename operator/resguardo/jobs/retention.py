@@ -20,6 +20,7 @@ from resguardo.api.base import print_time
 from resguardo.api.conditions import Reason as ConditionReason
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import DeadlineExceeded, DocumentInvalid, Stopped, StoreError, StoreUnreachable
+from resguardo.api.inventory import BackupFacts
 from resguardo.api.policy import BackupPolicy, Retention, RetentionSummary
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.task import Context
@@ -222,9 +223,8 @@ class _Run:
         findings.inventory, findings.newest_backup = summarise(entries), newest_summary(entries)
         waiting = {name: at for name, at in found.removals.items() if name not in self.purged}
         findings.retention = RetentionSummary(
-            by_tier=dict(
-                sorted(Counter(tier.value for verdict in found.plan.verdicts for tier in verdict.tiers).items())
-            ),
+            by_tier=_by_tier(found.plan, lambda _backup: 1),
+            bytes_by_tier=_by_tier(found.plan, lambda backup: backup.bytes),
             marked=len(waiting),
             removed=len(self.purged),
             next_removal_at=min(waiting.values(), default=None),
@@ -254,6 +254,15 @@ class _Run:
         raise type(self.problems[0])(
             f"{len(self.problems)} steps of retention failed, and the others were done: {told}{more}"
         )
+
+
+def _by_tier(plan: Plan, measure: Callable[[BackupFacts], int]) -> dict[str, int]:
+    """The sum of what is measured of the backups that stand for each tier."""
+    sums: Counter[str] = Counter()
+    for verdict in plan.verdicts:
+        for tier in verdict.tiers:
+            sums[tier.value] += measure(verdict.backup)
+    return dict(sorted(sums.items()))
 
 
 def _attempt(work: Callable[[str], bool | None], name: str) -> bool | StoreError:
