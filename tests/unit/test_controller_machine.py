@@ -66,6 +66,24 @@ class ClusterLife(People, ControlPlane, Operators):
         assert other.cluster.created[created:] == [], "something was made again"
         assert invariants.facts(other.cluster.body("BackupPolicy", name)) == invariants.facts(body)
 
+    @rule(name=st.sampled_from(REQUESTS))
+    def a_lost_status_of_a_request_is_told_anew_by_its_job(self, name: str) -> None:
+        """Whatever time it is, and whatever became of its policy."""
+        self.settle()
+        body = self.cluster.body("RestoreRequest", name)
+        uid = body.get("status", {}).get("claim", {}).get("jobUid") if body else None
+        job = self.cluster.body("Job", f"{name}-restore")
+        if body is None or job is None or job["metadata"]["uid"] != uid:
+            return
+        other = copy.deepcopy(self)
+        other.cluster.body("RestoreRequest", name)["status"] = {}  # type: ignore[index]
+        other.current = other.operator(CURRENT)
+        other.settle()
+        assert other.cluster.created == self.cluster.created, "something was made again"
+        if body["metadata"]["uid"] not in self.work.lost_evidence:
+            told = invariants.conditions(other.cluster.body("RestoreRequest", name) or {})
+            assert told["Succeeded"] == invariants.conditions(body)["Succeeded"]
+
     # --- what always holds
 
     @invariant()

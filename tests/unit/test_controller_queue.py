@@ -32,6 +32,12 @@ def _run(work: Callable[[Key], Awaitable[Next]], scene: Callable[[WorkQueue], Aw
     asyncio.run(play())
 
 
+async def _until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():
+            await asyncio.sleep(0.005)
+
+
 def test_a_burst_of_events_is_one_piece_of_work() -> None:
     done: list[Key] = []
 
@@ -62,9 +68,9 @@ def test_the_same_resource_is_never_worked_on_twice_at_once_and_no_event_is_lost
 
     async def scene(queue: WorkQueue) -> None:
         queue.wake(A)
-        await asyncio.sleep(0.03)
+        await _until(lambda: at_once == 1)
         queue.wake(A)
-        await asyncio.sleep(0.2)
+        await _until(lambda: done == 2)
 
     _run(work, scene)
     assert (most, done) == (1, 2)
@@ -82,7 +88,7 @@ def test_a_failure_is_tried_again_and_holds_up_nobody_else() -> None:
     async def scene(queue: WorkQueue) -> None:
         queue.wake(A)
         queue.wake(B)
-        await asyncio.sleep(0.3)
+        await _until(lambda: len(done) == 4)
 
     _run(work, scene)
     assert (done.count(A), done.count(B)) == (3, 1)
@@ -97,11 +103,10 @@ def test_it_sleeps_until_the_time_that_was_asked_for() -> None:
 
     async def scene(queue: WorkQueue) -> None:
         queue.wake(A)
-        await asyncio.sleep(0.3)
+        await _until(lambda: len(moments) == 2)
 
     _run(work, scene)
-    assert len(moments) == 2
-    assert timedelta(milliseconds=150) <= moments[1] - moments[0] < timedelta(milliseconds=250)
+    assert moments[1] - moments[0] >= timedelta(milliseconds=150)
 
 
 def test_who_waits_for_another_is_woken_with_it() -> None:
@@ -113,10 +118,13 @@ def test_who_waits_for_another_is_woken_with_it() -> None:
 
     async def scene(queue: WorkQueue) -> None:
         queue.wake(A)
+        await _until(lambda: done == [A])
+        # Who waits is written down when the work has ended.
         await asyncio.sleep(0.05)
         queue.wake(B)
-        await asyncio.sleep(0.05)
+        await _until(lambda: len(done) == 3)
         queue.wake(B)
+        await _until(lambda: len(done) == 4)
         await asyncio.sleep(0.05)
 
     _run(work, scene)
@@ -126,7 +134,10 @@ def test_who_waits_for_another_is_woken_with_it() -> None:
 def test_work_that_hangs_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "STUCK_AFTER", timedelta(milliseconds=50))
 
+    begun: list[Key] = []
+
     async def work(key: Key) -> Next:
+        begun.append(key)
         await asyncio.sleep(60)
         return Next()
 
@@ -134,9 +145,10 @@ def test_work_that_hangs_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> No
         queue = WorkQueue(work)
         queue.wake(A)
         running = asyncio.create_task(queue.run())
+        await _until(lambda: begun == [A])
         await asyncio.sleep(0.1)
         queue.wake(B)
-        await asyncio.wait_for(running, 2)
+        await asyncio.wait_for(running, 10)
 
     with pytest.raises(ExceptionGroup, match="unhandled errors") as raised:
         asyncio.run(play())

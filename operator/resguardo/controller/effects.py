@@ -31,13 +31,16 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-def carry_out(cluster: Cluster, resource: Object, outcome: Outcome, now: datetime) -> None:
-    """Objects first, then Events, then status: what status says was done has been done. Raises Refused, ClusterError."""
+def carry_out(cluster: Cluster, resource: Object, outcome: Outcome, now: datetime) -> bool:
+    """Objects first, then Events, then status: what status says was done has been done; gives whether status was written.
+
+    Raises Refused, ClusterError.
+    """
     make_objects(cluster, outcome)
     namespace = resource["metadata"]["namespace"]
     for job in outcome.delete:
         cluster.delete_job(namespace, job.name, job.uid)
-    write_status(cluster, resource, outcome, now)
+    return write_status(cluster, resource, outcome, now)
 
 
 def make_objects(cluster: Cluster, outcome: Outcome) -> None:
@@ -48,12 +51,14 @@ def make_objects(cluster: Cluster, outcome: Outcome) -> None:
         with_refusal(body, lambda body=body: _create(cluster, body))
 
 
-def write_status(cluster: Cluster, resource: Object, outcome: Outcome, now: datetime) -> None:
-    """Tell the Events and write the status, where it differs from what was read."""
+def write_status(cluster: Cluster, resource: Object, outcome: Outcome, now: datetime) -> bool:
+    """Tell the Events, and write the status where it differs from what was read; gives whether it did."""
     for notice in outcome.notices:
         _tell(cluster, resource, notice, now)
-    if outcome.status is not None and outcome.status != (resource.get("status") or {}):
-        cluster.put_status(resource, outcome.status)
+    if outcome.status is None or outcome.status == (resource.get("status") or {}):
+        return False
+    cluster.put_status(resource, outcome.status)
+    return True
 
 
 def with_refusal(body: Object, call: Any) -> None:

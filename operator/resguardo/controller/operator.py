@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import kopf
@@ -20,6 +20,7 @@ from resguardo.controller.outcome import Key, Outcome, Refusal
 from resguardo.controller.queue import SETTLING, WORKERS, Next, WorkQueue
 from resguardo.controller.reconcile_policy import reconcile_policy
 from resguardo.controller.reconcile_request import reconcile_request
+from resguardo.controller.seniority import Seniority
 from resguardo.controller.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -124,9 +125,11 @@ class Controller:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     queue: WorkQueue = field(init=False)
     _refusals: dict[Key, Refusal] = field(default_factory=dict)
+    _seniority: Seniority = field(init=False)
 
     def __post_init__(self) -> None:
         self.queue = WorkQueue(self._work)
+        self._seniority = Seniority(self.settings.version)
 
     async def _work(self, key: Key) -> Next:
         return await asyncio.to_thread(self.reconcile, key)
@@ -136,16 +139,21 @@ class Controller:
         resource = self.cluster.get(key.kind, key.namespace, key.name)
         if resource is None:
             self._refusals.pop(key, None)
+            self._seniority.forget(key)
             return Next()
         now = self.clock()
+        if (until := self._seniority.stands_back_until(key, resource, now)) is not None:
+            return Next(look_again_at=until)
         # What was refused is tried again, and only then told anew: no stale word stays in status.
         outcome = self._decide(key, resource, self._refusals.get(key), now)
         try:
-            carry_out(self.cluster, resource, outcome, now)
+            if carry_out(self.cluster, resource, outcome, now):
+                self._seniority.has_told(key)
         except Refused as error:
             self._refusals[key] = error.refusal
             refused = self._decide(key, resource, error.refusal, now)
-            write_status(self.cluster, resource, refused, now)
+            if write_status(self.cluster, resource, refused, now):
+                self._seniority.has_told(key)
             raise
         except ClusterError as error:
             if error.is_conflict:
@@ -162,7 +170,11 @@ class Controller:
         if not isinstance(resource, dict):
             raise TypeError(key)
         if key.kind == POLICY_KIND:
-            return reconcile_policy(resource, observe_policy(self.cluster, resource, refusal), self.settings, now)
-        if key.kind == REQUEST_KIND:
-            return reconcile_request(resource, observe_request(self.cluster, resource, refusal), self.settings, now)
-        raise ValueError(key.kind)
+            outcome = reconcile_policy(resource, observe_policy(self.cluster, resource, refusal), self.settings, now)
+        elif key.kind == REQUEST_KIND:
+            outcome = reconcile_request(resource, observe_request(self.cluster, resource, refusal), self.settings, now)
+        else:
+            raise ValueError(key.kind)
+        if outcome.status is None:
+            return outcome
+        return replace(outcome, status={**outcome.status, "operatorVersion": self.settings.version})

@@ -40,7 +40,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.cluster = AuditedCluster()
         self.work = Workload(self.cluster)
-        self.current = self.operator(CURRENT)
+        self.current, self.older = self.operator(CURRENT), self.operator(OLD)
         #: By how much the operators' clock goes before everybody else's.
         self.skew = timedelta()
         #: Times at which an operator may have told what it could not write down: killed, refused, or late.

@@ -17,7 +17,7 @@ from resguardo.controller.reconcile_policy import reconcile_policy
 from resguardo.controller.reconcile_request import reconcile_request
 from tests.unit.machine import invariants
 from tests.unit.machine.audited_cluster import Fault
-from tests.unit.machine.life import CURRENT, OLD, POLICIES, Life, keys
+from tests.unit.machine.life import CURRENT, OLD, POLICIES, REST_AFTER, Life, keys
 from tests.unit.small_cluster import Killed
 
 #: As long as anybody would wait for an operator to look.
@@ -56,10 +56,23 @@ class Operators(Life):
             self.reconcile(self.current, key)
         self.cluster.fault = None
 
-    @rule(key=keys)
-    def older_operator_works(self, key: Key) -> None:
+    @rule(key=keys, is_new=st.booleans())
+    def older_operator_works(self, key: Key, is_new: bool) -> None:
         self.disturbances += 1
-        self.reconcile(self.operator(OLD), key)
+        self.older = self.operator(OLD) if is_new else self.older
+        self.reconcile(self.older, key)
+
+    @rule(key=keys)
+    def older_and_newer_operator_wake_each_other(self, key: Key) -> None:
+        """Until neither has anything to write."""
+        for _ in range(REST_AFTER):
+            self.disturbances += 1
+            before = self.cluster.writes
+            self.reconcile(self.older, key)
+            self.reconcile(self.current, key)
+            if self.cluster.writes == before:
+                return
+        raise AssertionError("an older and a newer operator write by turns without end")
 
     @rule(key=keys)
     def operator_pauses_before_it_acts(self, key: Key) -> None:
