@@ -177,7 +177,9 @@ class RunSummary(Exchanged):
 class BackupPolicyStatus(Exchanged):
     """What is so, as the cluster and the bucket last showed it."""
 
-    operator_version: str | None = Field(None, max_length=64, description="Version of the operator that wrote this status.")
+    operator_version: str | None = Field(
+        None, max_length=64, description="Version of the operator that wrote this status."
+    )
     observed_generation: int | None = Field(None, description="Generation of the spec that this status speaks of.")
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
         [], description="See the documentation of each."

@@ -185,7 +185,9 @@ class Claim(Exchanged):
 class RestoreRequestStatus(Exchanged):
     """What became of the request."""
 
-    operator_version: str | None = Field(None, max_length=64, description="Version of the operator that wrote this status.")
+    operator_version: str | None = Field(
+        None, max_length=64, description="Version of the operator that wrote this status."
+    )
     observed_generation: int | None = Field(None, description="Generation of the spec that this status speaks of.")
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
         [], description="Accepted, Succeeded, and PreviousDropped once it was asked for."
