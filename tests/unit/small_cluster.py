@@ -344,31 +344,35 @@ class World:
         backups: int = 0,
         restore: RestoreOutcome | None = None,
         message: str = "as told",
+        off: timedelta = timedelta(),
     ) -> Report:
-        """A Report of now; with a reason, of a failure."""
+        """A Report of now, by a clock that is `off`; with a reason, of a failure."""
         return Report(
             task=task,
             succeeded=reason is None,
             reason=reason or "Succeeded",
             message=message,
             subject=Subject(uid="uid", generation=1, hash="hash"),
-            started_at=self.cluster.now - timedelta(seconds=1),
-            completed_at=self.cluster.now,
+            started_at=self.cluster.now + off - timedelta(seconds=1),
+            completed_at=self.cluster.now + off,
             backup=backup,
             newest_backup=newest,
             inventory=Inventory(backups=backups, bytes=backups * 1000) if task is Task.CHECK or newest else None,
             restore=restore,
         )
 
-    def backup_of_now(self, **since: float) -> BackupSummary:
-        started_at = self.cluster.now - timedelta(**since)
+    def backup_of_now(self, *, job: str | None = None, off: timedelta = timedelta(), **since: float) -> BackupSummary:
+        """One that a pod of that Job has made, by a clock that is `off`."""
+        now = self.cluster.now + off
+        started_at = now - timedelta(**since)
         stamp = started_at.strftime("%Y%m%dT%H%M%SZ")
         return BackupSummary(
             id=f"{stamp}-{canonical_hash(stamp, length=6)}",
             started_at=started_at,
-            completed_at=self.cluster.now,
+            completed_at=now,
             bytes=1024,
             duration_seconds=60,
+            job_name=job,
         )
 
     def back_up(self, *, reason: str | None = None, oddities: Sequence[Oddity] = ()) -> str:
@@ -376,7 +380,9 @@ class World:
         job = self.cluster.tick_cron_job("portal-prod-backup")
         self.cluster.start(job)
         self.pass_time(minutes=1)
-        made = None if reason else self.backup_of_now(seconds=50).model_copy(update={"oddities": list(oddities)})
+        made = (
+            None if reason else self.backup_of_now(job=job, seconds=50).model_copy(update={"oddities": list(oddities)})
+        )
         self.cluster.finish(job, self.report(Task.BACKUP, reason=reason, backup=made, newest=made, backups=1))
         self.settle(POLICY_KEY)
         return job

@@ -90,6 +90,8 @@ class Manifest(Exchanged):
     source: SourceIdentity
     method: str = "pgDump"
     trigger: Trigger
+    #: The Job whose pod made it; None where it was made by hand.
+    job_name: str | None = Field(None, max_length=63)
     #: The tiers for which it stands, as its policy was when it was made.
     tiers: list[str] = []
     #: Ids of the backups without which it cannot be restored.

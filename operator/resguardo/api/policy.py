@@ -129,6 +129,7 @@ class BackupSummary(Exchanged):
     bytes: int = Field(ge=0, description="Bytes that it takes in the bucket.")
     size: str = Field("", max_length=16, description="The same for people.")
     duration_seconds: int = Field(ge=0, description="From its start to its manifest.")
+    job_name: str | None = Field(None, max_length=63, description="The Job that made it; absent where none did.")
     oddities: Annotated[list[Oddity], Field(max_length=ODDITIES_MAX)] = Field(
         [], description="What is odd about its size, and was not accepted."
     )
@@ -192,6 +193,9 @@ class BackupPolicyStatus(Exchanged):
     )
     last_backup: BackupSummary | None = Field(None, description="The newest good backup.")
     inventory: Inventory | None = Field(None, description="What is in the bucket.")
+    inventory_at: Instant | None = Field(
+        None, description="The moment of which lastBackup and inventory speak, by the clock of Kubernetes."
+    )
     retention: RetentionSummary | None = Field(None, description="What the last run of retention did and found.")
     last_run: RunSummary | None = Field(None, description="The newest ended run, whether it made a backup or not.")
     next_backup_at: Instant | None = Field(None, description="When the schedule starts the next one.")

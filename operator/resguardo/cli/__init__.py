@@ -79,9 +79,11 @@ def backup(filename: Files, credentials: CredentialsDirectory = None) -> None:
     from resguardo.jobs.task import subject_of
 
     policy = read_policy(filename)
-    trigger = _trigger(policy.metadata.name, os.environ.get("RESGUARDO_JOB_NAME", ""))
+    job_name = os.environ.get("RESGUARDO_JOB_NAME") or None
+    trigger = _trigger(policy.metadata.name, job_name or "")
     timeout = parse_duration(policy.spec.timeout)
-    perform(Task.BACKUP, subject_of(policy), partial(back_up, policy, trigger), timeout, credentials)
+    work = partial(back_up, policy, trigger, job_name=job_name)
+    perform(Task.BACKUP, subject_of(policy), work, timeout, credentials)
 
 
 @app.command()

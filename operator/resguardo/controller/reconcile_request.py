@@ -227,13 +227,13 @@ class _Reconcile:
                 verdict = Verdict(UNKNOWN, run.waiting.reason, f"the restore cannot start: {run.waiting.message}")
             return self._open(verdict, claim=claim, until=run.look_again_at)
         if run.report is not None:
-            return self._reported(claim, run.report)
+            return self._reported(claim, run.report, run.ended_at or self.now)
         return self._ended(self._without_report(run), claim=claim, at=run.ended_at)
 
-    def _reported(self, claim: Claim, report: Report) -> Outcome:
+    def _reported(self, claim: Claim, report: Report, ended_at: datetime) -> Outcome:
         reason = Reason.RESTORED if report.succeeded else report.reason
         verdict = Verdict(TRUE if report.succeeded else FALSE, reason, report.message)
-        return self._ended(verdict, claim=claim, at=report.completed_at, report=report)
+        return self._ended(verdict, claim=claim, at=ended_at, report=report)
 
     def _without_report(self, run: Run) -> Verdict:
         before = find(self.previous.conditions, RequestCondition.SUCCEEDED)
@@ -323,9 +323,10 @@ class _Reconcile:
     ) -> Outcome:
         claim = claim or self.previous.claim
         status = self._status(succeeded, accepted or (claimed(claim) if claim else succeeded))
-        update: dict[str, Any] = {"claim": claim, "completed_at": (at or self.now).replace(microsecond=0)}
+        ended_at = (at or self.now).replace(microsecond=0)
+        update: dict[str, Any] = {"claim": claim, "completed_at": ended_at}
         if report is not None:
-            update |= what_was_told(report, created=self.request.metadata.creation_timestamp)
+            update |= what_was_told(report, created=self.request.metadata.creation_timestamp, ended_at=ended_at)
         status = status.model_copy(update=update)
         return Outcome(status=dump_status(status), notices=transitions(self.previous, status))
 

@@ -17,13 +17,13 @@ from resguardo.rules.conditions import Verdict, find
 CHECKS_MAX, OMITTED_MAX = 32, 64
 
 
-def what_was_told(report: Report, *, created: datetime | None) -> dict[str, Any]:
-    """What a Report says, within the bounds of status."""
+def what_was_told(report: Report, *, created: datetime | None, ended_at: datetime) -> dict[str, Any]:
+    """What a Report says, within the bounds of status; `created` and `ended_at` by the clock of Kubernetes."""
     found: dict[str, Any] = {"duration": print_duration(report.completed_at - report.started_at)}
     if report.backup is not None:
         found["backup"] = report.backup.model_copy(update={"size": print_size(report.backup.bytes)})
     if report.succeeded and created is not None:
-        found["recovery_time_seconds"] = max(0, int((report.completed_at - created).total_seconds()))
+        found["recovery_time_seconds"] = max(0, int((ended_at - created).total_seconds()))
     if restore := report.restore:
         found["recovery_point_time"] = restore.recovery_point_time
         found["previous_database"] = restore.previous_database

@@ -62,6 +62,13 @@ class Run:
         """Whether nothing more will come of it."""
         return self.ended_at is not None
 
+    def held_to(self, moment: datetime) -> datetime:
+        """A moment of this run as its pod tells it, held to the time in which Kubernetes saw its Job run.
+
+        The clock of the pod's node may be off.
+        """
+        return max(self.started_at, min(moment, self.ended_at or moment))
+
 
 def read_runs(
     jobs: Iterable[Object], pods: Sequence[Object], events: Mapping[str, Sequence[Object]], now: datetime

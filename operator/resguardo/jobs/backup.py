@@ -55,14 +55,17 @@ PAUSE_SECONDS = 2.0
 PAUSE_MAX_SECONDS = 60.0
 
 
-def back_up(policy: BackupPolicy, trigger: Trigger, context: Context) -> None:
-    """Make one backup of the policy's source, or raise and leave nothing that a listing could take for one."""
+def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_name: str | None = None) -> None:
+    """Make one backup of the policy's source, or raise and leave nothing that a listing could take for one.
+
+    `job_name` is the Job's whose pod this is.
+    """
     started_at = _now()
     store = context.credentials.open_store(policy.spec.store)
     owner = claim_prefix(store, policy)
     former = read_former(store)
     backup_id = new_backup_id(started_at, secrets.token_hex(3))
-    attempt = Attempt(id=backup_id, trigger=trigger, started_at=started_at)
+    attempt = Attempt(id=backup_id, trigger=trigger, job_name=job_name, started_at=started_at)
     record_attempt(store, attempt)
     _abort_dead_uploads(store, attempt, timeout=parse_duration(policy.spec.timeout))
     manifest_was_sent = False
@@ -219,6 +222,7 @@ def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made,
         policy_hash=policy.hash,
         source=source,
         trigger=attempt.trigger,
+        job_name=attempt.job_name,
         tiers=tiers_of(attempt.started_at, source, former, policy) if is_scheduled else [],
         started_at=attempt.started_at,
         completed_at=_now(),

@@ -66,6 +66,8 @@ class Attempt(Exchanged):
 
     id: str = Field(pattern=BACKUP_ID_PATTERN)
     trigger: Trigger
+    #: The Job whose pod makes it; None where it is made by hand.
+    job_name: str | None = Field(None, max_length=63)
     started_at: Instant
     ended_at: Instant | None = None
     reason: str | None = None
@@ -204,6 +206,7 @@ def backup_summary(manifest: Manifest) -> BackupSummary:
         bytes=manifest.bytes,
         size=print_size(manifest.bytes),
         duration_seconds=max(0, round(took)),
+        job_name=manifest.job_name,
         oddities=manifest.oddities,
     )
 

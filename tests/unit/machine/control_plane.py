@@ -48,6 +48,10 @@ class ControlPlane(Life):
         if hanging := self.work.hanging():
             self.work.find_node(hanging[pick % len(hanging)], is_report_kept=is_report_kept)
 
+    @rule(minutes=st.sampled_from([-60, 0, 60]))
+    def nodes_clock_is_set(self, minutes: int) -> None:
+        self.work.skew = timedelta(minutes=minutes)
+
     @rule(is_slow=st.booleans())
     def garbage_is_collected_slowly_or_at_once(self, is_slow: bool) -> None:
         self.cluster.collector_is_slow = is_slow

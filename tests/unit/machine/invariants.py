@@ -33,7 +33,10 @@ def facts(policy: Body | None) -> dict[str, Any]:
     """What a status tells, without since when and in which words."""
     status = (policy or {}).get("status", {})
     run = status.get("lastRun") or {}
-    told = {key: status.get(key) for key in ("observedGeneration", "place", "inventory", "lastBackup", "nextBackupAt")}
+    told = {
+        key: status.get(key)
+        for key in ("observedGeneration", "place", "inventory", "inventoryAt", "lastBackup", "nextBackupAt")
+    }
     return told | {"conditions": conditions(policy or {}), "lastRun": (run.get("jobName"), run.get("succeeded"))}
 
 

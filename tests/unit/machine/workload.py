@@ -49,6 +49,8 @@ class Workload:
     """Pods of one cluster, and what they leave behind."""
 
     cluster: AuditedCluster
+    #: By how much the clocks of pods go before Kubernetes'.
+    skew: timedelta = timedelta()
     owners: dict[str, Owner] = field(default_factory=dict)
     buckets: dict[Place, list[BackupSummary]] = field(default_factory=dict)
     #: By Job name: whether a backup run that ended put a backup into the bucket.
@@ -258,13 +260,14 @@ class Workload:
         self.made_backup[name] = works and is_owner
         if not self.made_backup[name]:
             return self._report(job, Task.BACKUP, "DumpFailed" if is_owner else "PrefixOwned")
-        started_at = max(self._started_at(job), self.cluster.now - timedelta(minutes=1))
+        started_at = max(self._started_at(job), self.cluster.now - timedelta(minutes=1)) + self.skew
         made = BackupSummary(
             id=f"{started_at:%Y%m%dT%H%M%SZ}-{canonical_hash(name, length=6)}",
             started_at=started_at,
-            completed_at=self.cluster.now,
+            completed_at=self.cluster.now + self.skew,
             bytes=1024,
             duration_seconds=60,
+            job_name=name,
         )
         self.buckets.setdefault(place, []).append(made)
         return self._report(job, Task.BACKUP, None, backup=made, **self._in_bucket(place))
@@ -282,7 +285,7 @@ class Workload:
 
     def _in_bucket(self, place: Place) -> dict[str, Any]:
         held = self.buckets.get(place, [])
-        newest = max(held, key=lambda backup: backup.completed_at, default=None)
+        newest = max(held, key=lambda backup: (backup.started_at, backup.id), default=None)
         return {"newest_backup": newest, "inventory": Inventory(backups=len(held), bytes=1024 * len(held))}
 
     def _started_at(self, job: Body) -> datetime:
@@ -295,8 +298,8 @@ class Workload:
             reason=reason or "Succeeded",
             message=f"{job['metadata']['name']} as the model has it",
             subject=Subject(uid="uid", generation=1, hash="hash"),
-            started_at=min(self._started_at(job), self.cluster.now),
-            completed_at=self.cluster.now,
+            started_at=min(self._started_at(job), self.cluster.now) + self.skew,
+            completed_at=self.cluster.now + self.skew,
             **facts,
         )
 
