@@ -78,7 +78,7 @@ def test_a_name_is_nothing_but_a_name_from_the_backup_to_the_restore(place: Plac
     assert all(key.startswith(f"{place.prefix}/") for key in place.object_keys())
 
     environment = {"PATH": os.environ["PATH"], "RESGUARDO_CREDENTIALS": str(place.folder / "credentials")}
-    for output in ("json", "table"):
+    for output in ("json", "wide"):
         listed = subprocess.run(
             [RESGUARDO, "catalog", "-f", policy, "-o", output],
             check=True, capture_output=True, timeout=SECONDS, env=environment,

@@ -42,6 +42,30 @@ def print_duration(length: timedelta) -> str:
     return "".join(f"{count}{unit}" for count, unit in units if count) or "0s"
 
 
+def print_age(age: timedelta) -> str:
+    """How old something is, as `kubectl get` prints it (k8s.io/apimachinery, duration.HumanDuration).
+
+    >>> [print_age(timedelta(**age)) for age in ({"seconds": 90}, {"minutes": 5}, {"hours": 7, "minutes": 30}, {"days": 3})]
+    ['90s', '5m', '7h30m', '3d']
+    """
+    seconds = max(0, int(age.total_seconds()))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 120:
+        return f"{seconds}s"
+    for below, whole, unit, rest, small in (
+        (minutes < 10, minutes, "m", seconds % 60, "s"),
+        (hours < 3, minutes, "m", 0, ""),
+        (hours < 8, hours, "h", minutes % 60, "m"),
+        (hours < 48, hours, "h", 0, ""),
+        (days < 8, days, "d", hours % 24, "h"),
+        (days < 730, days, "d", 0, ""),
+        (days < 2920, days // 365, "y", days % 365, "d"),
+    ):
+        if below:
+            return f"{whole}{unit}{rest}{small}" if rest else f"{whole}{unit}"
+    return f"{days // 365}y"
+
+
 @dataclass(frozen=True)
 class Span:
     """How long something is kept: hours, days and weeks of a fixed length, months and years of the calendar."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -76,6 +76,19 @@ class Oddity(Exchanged):
     message: str = Field(max_length=160, description="With the numbers.")
 
 
+class Promise(Exchanged):
+    """What of the policy says how long backups are kept, as it was when the backup was made.
+
+    With it the bucket alone can tell, after cluster and policy are gone. In the policy's own words, for a reader of
+    another version to understand or not.
+    """
+
+    schedule: str = Field(max_length=100)
+    time_zone: str = Field(max_length=64)
+    timeout: str = Field(max_length=20)
+    retention: dict[str, Any] = {}
+
+
 class Manifest(Exchanged):
     """What a backup is, what it holds and how to know that it is whole."""
 
@@ -87,6 +100,7 @@ class Manifest(Exchanged):
     policy_uid: str = ""
     policy_generation: int = 0
     policy_hash: str = ""
+    promise: Promise | None = None
     source: SourceIdentity
     method: str = "pgDump"
     trigger: Trigger

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resguardo.cli import marks, reading
-from resguardo.cli.inputs import Files, Output, OutputOption, fail, only, read_documents, read_policy, refuse
+from resguardo.cli.inputs import Files, only, read_documents, read_policy, refuse
 from resguardo.cli.retention import retention
-from resguardo.cli.tasks import CredentialsDirectory, perform, surroundings
+from resguardo.cli.tasks import CredentialsDirectory, perform
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -84,40 +84,6 @@ def backup(filename: Files, credentials: CredentialsDirectory = None) -> None:
     timeout = parse_duration(policy.spec.timeout)
     work = partial(back_up, policy, trigger, job_name=job_name)
     perform(Task.BACKUP, subject_of(policy), work, timeout, credentials)
-
-
-@app.command()
-def catalog(
-    filename: Files,
-    credentials: CredentialsDirectory = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """List what is in the bucket."""
-    import json
-
-    from rich.console import Console
-
-    from resguardo.api.errors import ResguardoError
-    from resguardo.api.policy import BackupPolicy
-    from resguardo.jobs.catalog import print_table, to_document
-    from resguardo.store.catalogue import list_backups
-
-    stores = [
-        document.spec.store if isinstance(document, BackupPolicy) else document.spec.from_.store
-        for document in read_documents(filename)
-    ]
-    store_spec = next((store for store in stores if store is not None), None)
-    if store_spec is None:
-        refuse("no store: give the BackupPolicy, or a RestoreRequest with from.store")
-    found, _ = surroundings(credentials)
-    try:
-        entries = list_backups(found.open_store(store_spec))
-    except ResguardoError as error:
-        fail(error)
-    if output is Output.JSON:
-        typer.echo(json.dumps(to_document(entries), indent=2, ensure_ascii=False))
-    else:
-        print_table(entries, Console())
 
 
 @app.command()

@@ -6,7 +6,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from resguardo.api.policy import BackupPolicy
     from resguardo.api.report import Task
     from resguardo.api.request import RestoreRequest
+    from resguardo.api.s3 import Store
 
 Files = Annotated[
     list[Path],
@@ -29,9 +30,10 @@ class Output(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    YAML = "yaml"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table or json.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table, json or yaml.")]
 
 _Resource = TypeVar("_Resource")
 
@@ -60,6 +62,19 @@ def read_policy(filenames: list[Path]) -> BackupPolicy:
     return only(BackupPolicy, read_documents(filenames), filenames)
 
 
+def read_place(filenames: list[Path]) -> tuple[Store, BackupPolicy | None]:
+    """The store that the files name, and the policy where it is the policy's; a RestoreRequest may name one itself."""
+    from resguardo.api.policy import BackupPolicy
+
+    documents = read_documents(filenames)
+    for policy in (document for document in documents if isinstance(document, BackupPolicy)):
+        return policy.spec.store, policy
+    for store in (document.spec.from_.store for document in documents if not isinstance(document, BackupPolicy)):
+        if store is not None:
+            return store, None
+    return refuse("no store: give the BackupPolicy, or a RestoreRequest with from.store")
+
+
 def only(kind: type[_Resource], documents: list[BackupPolicy | RestoreRequest], filenames: list[Path]) -> _Resource:
     """The one document of that kind; ends the command where there are none or several."""
     found = [document for document in documents if isinstance(document, kind)]
@@ -78,13 +93,22 @@ def checked_backup_id(backup_id: str) -> str:
     return backup_id
 
 
+def print_document(document: Any, output: StrEnum) -> None:
+    """Print JSON, or YAML, in which nothing speaks to the terminal."""
+    from resguardo.jobs.terminal import to_json, to_yaml
+
+    typer.echo(to_json(document) if output.value == Output.JSON.value else to_yaml(document))
+
+
 def fail(error: ResguardoError) -> NoReturn:
     """End with what is wrong before a task could begin; a pod's Report says it too."""
     if (report_file := os.environ.get("RESGUARDO_REPORT_FILE")) is not None:
         from resguardo.jobs.task import failure_report
 
         Path(report_file).write_text(failure_report(_command_task(), error).to_message())
-    typer.echo(f"{error.reason}: {error}", err=True)
+    from resguardo.jobs.terminal import printable_lines
+
+    typer.echo(printable_lines(f"{error.reason}: {error}"), err=True)
     raise typer.Exit(error.exit_status)
 
 

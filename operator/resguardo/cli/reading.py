@@ -1,4 +1,4 @@
-"""`resguardo show` and `verify`: what a backup is, and whether it is still what was written."""
+"""`resguardo catalog`, `show` and `verify`: what there is, what a backup is, and whether it is still what was written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resguardo.cli.inputs import Files, checked_backup_id, fail, read_policy
+from resguardo.cli.inputs import Files, checked_backup_id, fail, print_document, read_place, read_policy
 from resguardo.cli.tasks import CredentialsDirectory, surroundings
 
 
@@ -16,6 +16,44 @@ class Format(StrEnum):
 
     YAML = "yaml"
     JSON = "json"
+
+
+class Listing(StrEnum):
+    """How the catalogue is printed."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def catalog(
+    filename: Files,
+    credentials: CredentialsDirectory = None,
+    output: Annotated[Listing, typer.Option("--output", "-o", help="table, wide, json or yaml.")] = Listing.TABLE,
+) -> None:
+    """List what is in the bucket: each backup, what it is kept for, what is to go and when.
+
+    Needs the bucket alone. Given a RestoreRequest with from.store, the newest backup says what its policy kept.
+    """
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+
+    from resguardo.api.errors import ResguardoError
+    from resguardo.jobs.catalog import catalogue_document, print_catalogue
+    from resguardo.jobs.survey import look, terms_of
+
+    store, policy = read_place(filename)
+    found, _ = surroundings(credentials)
+    try:
+        seen = look(found.open_store(store), terms_of(policy) if policy else None, now=datetime.now(UTC))
+    except ResguardoError as error:
+        fail(error)
+    if output in (Listing.TABLE, Listing.WIDE):
+        print_catalogue(seen, Console(), wide=output is Listing.WIDE)
+    else:
+        print_document(catalogue_document(seen), output)
 
 
 def show(
@@ -29,19 +67,17 @@ def show(
     """Print a backup's manifest."""
     import json
 
-    import yaml
-
     from resguardo.api.errors import ResguardoError
     from resguardo.api.request import Recover
     from resguardo.jobs.verify import LATEST
     from resguardo.rules.selection import choose
     from resguardo.store.catalogue import list_backups
 
-    document = read_policy(filename)
+    store, _ = read_place(filename)
     found, _ = surroundings(credentials)
     wanted = Recover(backup=None if backup_id == LATEST else checked_backup_id(backup_id))
     try:
-        entries = list_backups(found.open_store(document.spec.store))
+        entries = list_backups(found.open_store(store))
         manifest = choose(
             [entry.manifest for entry in entries if entry.manifest],
             wanted,
@@ -49,12 +85,7 @@ def show(
         )
     except ResguardoError as error:
         fail(error)
-    content = json.loads(manifest.to_json())
-    if output is Format.JSON:
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
-    else:
-        # Escapes whatever a terminal would take for a command.
-        typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip("\n"))
+    print_document(json.loads(manifest.to_json()), output)
 
 
 def verify(
@@ -69,7 +100,7 @@ def verify(
     from resguardo.api.errors import ResguardoError
     from resguardo.api.sizes import print_size
     from resguardo.jobs import verify as job
-    from resguardo.jobs.catalog import printable
+    from resguardo.jobs.terminal import printable
 
     document = read_policy(filename)
     if which not in (job.LATEST, job.ALL):
@@ -90,5 +121,6 @@ def verify(
 
 def add_to(app: typer.Typer) -> None:
     """Make commands of them."""
+    app.command()(catalog)
     app.command()(show)
     app.command()(verify)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resguardo.cli.inputs import Files, Output, OutputOption, fail, read_policy, refuse
+from resguardo.cli.inputs import Files, Output, OutputOption, fail, print_document, read_policy, refuse
 from resguardo.cli.tasks import CredentialsDirectory, perform, surroundings
 
 if TYPE_CHECKING:
@@ -57,18 +56,18 @@ def _show(document: BackupPolicy, credentials: Path | None, output: Output) -> N
     from rich.console import Console
 
     from resguardo.api.errors import ResguardoError
-    from resguardo.jobs.retention import survey
     from resguardo.jobs.retention_tables import print_survey, survey_document
+    from resguardo.jobs.survey import survey
 
     found, _ = surroundings(credentials)
     try:
         seen = survey(document, found.open_store(document.spec.store), now=datetime.now(UTC))
     except ResguardoError as error:
         fail(error)
-    if output is Output.JSON:
-        typer.echo(json.dumps(survey_document(seen), indent=2, ensure_ascii=False))
-    else:
+    if output is Output.TABLE:
         print_survey(seen, Console())
+    else:
+        print_document(survey_document(seen), output)
 
 
 @retention.command()
@@ -107,10 +106,10 @@ def plan(
         now=_instant(now, "--now") if now is not None else datetime.now(UTC),
         pause=Reason(Rule.SUSPENDED) if document.spec.suspend else None,
     )
-    if output is Output.JSON:
-        typer.echo(json.dumps(plan_document(made), indent=2, ensure_ascii=False))
-    else:
+    if output is Output.TABLE:
         print_plan(made, Console())
+    else:
+        print_document(plan_document(made), output)
 
 
 @retention.command("simulate")
@@ -148,10 +147,10 @@ def simulate_(
             backup_bytes=backup_bytes,
         )
     )
-    if output is Output.JSON:
-        typer.echo(json.dumps(simulation_document(held), indent=2))
-    else:
+    if output is Output.TABLE:
         print_simulation(held, Console())
+    else:
+        print_document(simulation_document(held), output)
 
 
 def _retention_of(document: BackupPolicy) -> Retention:

@@ -47,6 +47,7 @@ def perform(
 ) -> NoReturn:
     """Do the work, and end the command with its Report: in a file for a pod, in words for a person."""
     from resguardo.jobs import task as tasks
+    from resguardo.jobs.terminal import printable_lines
 
     found, progress = surroundings(credentials)
     outcome = tasks.perform(task, subject, work, timeout=timeout, credentials=found, progress=progress)
@@ -54,5 +55,5 @@ def perform(
         Path(report_file).write_text(outcome.report.to_message())
     else:
         word = "" if outcome.report.succeeded else f"{outcome.report.reason}: "
-        typer.echo(word + outcome.report.message, err=True)
+        typer.echo(printable_lines(word + outcome.report.message), err=True)
     raise typer.Exit(outcome.exit_status)

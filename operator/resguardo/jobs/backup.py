@@ -21,8 +21,8 @@ from resguardo.api.census import Census
 from resguardo.api.conditions import Reason
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import LockTimeout, ResguardoError, SchemaChanging, StoreError, StoreUnreachable
-from resguardo.api.manifest import CensusSummary, Manifest, ObjectEntry, ObjectRole, SourceIdentity, Trigger
-from resguardo.api.policy import BackupPolicy
+from resguardo.api.manifest import CensusSummary, Manifest, ObjectEntry, ObjectRole, Promise, SourceIdentity, Trigger
+from resguardo.api.policy import BackupPolicy, BackupPolicySpec
 from resguardo.api.sizes import print_size
 from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
 from resguardo.jobs.former import Former, find_oddities, read_former, rows_by_table, tiers_of
@@ -220,6 +220,7 @@ def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made,
         policy_uid=policy.metadata.uid,
         policy_generation=policy.metadata.generation,
         policy_hash=policy.hash,
+        promise=_promise(policy.spec),
         source=source,
         trigger=attempt.trigger,
         job_name=attempt.job_name,
@@ -238,6 +239,11 @@ def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made,
             database_bytes=census.database.size_bytes,
         ),
     )
+
+
+def _promise(spec: BackupPolicySpec) -> Promise:
+    kept = spec.retention.model_dump(mode="json", by_alias=True, exclude_none=True) if spec.retention else {}
+    return Promise(schedule=spec.schedule, time_zone=spec.time_zone, timeout=spec.timeout, retention=kept)
 
 
 def _now() -> datetime:

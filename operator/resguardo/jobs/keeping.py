@@ -12,7 +12,7 @@ from resguardo.api.errors import BackupNotFound, ObjectMissing, PlanChanged
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.request import Recover
 from resguardo.jobs.check import owner_name
-from resguardo.jobs.retention import survey
+from resguardo.jobs.survey import survey
 from resguardo.rules.selection import choose
 from resguardo.store import marks
 from resguardo.store.catalogue import list_backups, read_manifest

@@ -12,33 +12,29 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 import structlog
 
 from resguardo.api.base import print_time
 from resguardo.api.conditions import Reason as ConditionReason
 from resguardo.api.durations import parse_duration
-from resguardo.api.errors import DeadlineExceeded, DocumentInvalid, Stopped, StoreError, StoreUnreachable
+from resguardo.api.errors import DeadlineExceeded, Stopped, StoreError, StoreUnreachable
 from resguardo.api.inventory import BackupFacts
 from resguardo.api.policy import BackupPolicy, Retention, RetentionSummary
 from resguardo.jobs.check import owner_name
+from resguardo.jobs.survey import Survey, retention_of, survey
 from resguardo.jobs.task import Context
 from resguardo.rules.attempts import forgotten_attempts
-from resguardo.rules.grace import grace_of
 from resguardo.rules.orphans import orphaned_before
-from resguardo.rules.pauses import Pause, Paused, find_pause, too_much_at_once
-from resguardo.rules.removal import Step, is_held_by_pause, next_steps, unmarked
-from resguardo.rules.retention import Plan, Reason, Rule, plan_retention
+from resguardo.rules.removal import Step
+from resguardo.rules.retention import Plan
 from resguardo.store.catalogue import newest_summary, summarise
-from resguardo.store.facts import Facts, read_facts
 from resguardo.store.layout import FIXED_PROBE_KEY, attempt_key
-from resguardo.store.marks import accepted_plan
 from resguardo.store.orphans import abort_dead_uploads, erase_whole, remove_dead_folder
 from resguardo.store.ownership import Owner, read_owner, verify_owner
 from resguardo.store.protocol import Store
 from resguardo.store.threads import in_threads
-from resguardo.store.trash import Trash, mark, purge, read_trash, take_back
+from resguardo.store.trash import mark, purge, take_back
 
 log = structlog.get_logger()
 
@@ -48,82 +44,6 @@ BATCH = 100
 UNREACHABLE_MAX = 3
 #: So many of the errors are told in full; the log has all of them.
 TOLD_MAX = 3
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What the bucket holds, what is to become of it, and what holds that up. A run carries out exactly this."""
-
-    facts: Facts
-    trash: Trash
-    plan: Plan
-    paused: Paused | None
-    #: Stands for what would be marked now if nothing were paused.
-    plan_hash: str
-    store_now: datetime
-    grace: timedelta
-
-    @property
-    def steps(self) -> dict[str, Step]:
-        """What is to be done next about each backup that goes, or was to, by id."""
-        return next_steps(
-            self.plan, self.trash.marked, store_now=self.store_now, untouched=frozenset(self.trash.problems)
-        )
-
-    @property
-    def removals(self) -> dict[str, datetime]:
-        """When each backup that goes may be removed at the earliest, by id and by the store's clock.
-
-        One that only a pause holds is not among them: nobody knows when that ends.
-        """
-        held = {verdict.backup.id for verdict in self.plan.verdicts if is_held_by_pause(verdict)}
-        times: dict[str, datetime] = {}
-        for backup_id, step in self.steps.items():
-            if step is Step.MARK:
-                times[backup_id] = self.store_now + self.grace
-            elif step is Step.PURGE or (step is Step.WAIT and backup_id not in held):
-                times[backup_id] = self.trash.marked[backup_id].goes_at
-        return times
-
-
-def retention_of(policy: BackupPolicy) -> Retention:
-    """What the policy keeps. Raises DocumentInvalid where it does not say."""
-    if policy.spec.retention is None:
-        raise DocumentInvalid(f"policy {policy.metadata.name} has no spec.retention: nothing is ever removed")
-    return policy.spec.retention
-
-
-def survey(policy: BackupPolicy, store: Store, *, now: datetime) -> Survey:
-    """Look at the bucket and decide; changes nothing. `now` is this machine's clock.
-
-    Raises PrefixOwned where a run would, and DocumentInvalid for a policy without retention.
-    """
-    retention = retention_of(policy)
-    read_owner(store, owner_name(policy))
-    timeout = parse_duration(policy.spec.timeout)
-    store_now = store.clock()
-    # Before the facts: what is removed meanwhile then shows as marked and gone, and never as a backup without a mark.
-    trash = read_trash(store)
-    facts = read_facts(store, timeout=timeout, store_now=store_now)
-    planned = partial(
-        plan_retention,
-        facts.backups,
-        retention,
-        zone=ZoneInfo(policy.spec.time_zone),
-        # Of two clocks that differ the earlier one: it takes less.
-        now=min(now, store_now),
-    )
-    new = unmarked(planned(), trash.marked.keys())
-    paused = find_pause(
-        facts.backups, suspended=policy.spec.suspend, now=now, store_now=store_now, accepted=facts.accepted
-    ) or too_much_at_once(new, accepted_plan=accepted_plan(store))
-    return Survey(facts, trash, planned(pause=_reason(paused)), paused, new.hash, store_now, grace_of(timeout))
-
-
-def _reason(paused: Paused | None) -> Reason | None:
-    if paused is None:
-        return None
-    return Reason(Rule.SUSPENDED) if paused.pause is Pause.SUSPENDED else Reason(Rule.PAUSED, paused.pause)
 
 
 def enforce(policy: BackupPolicy, context: Context) -> None:

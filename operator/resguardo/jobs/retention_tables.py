@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from rich.bar import Bar
@@ -13,9 +12,9 @@ from rich.text import Text
 
 from resguardo.api.base import print_time
 from resguardo.api.sizes import print_size
-from resguardo.jobs.catalog import MIN_WIDTH, printable
-from resguardo.jobs.retention import Survey
-from resguardo.rules.removal import Step
+from resguardo.jobs.catalog import WIDTH, removal_of
+from resguardo.jobs.survey import Survey
+from resguardo.jobs.terminal import printable
 from resguardo.rules.retention import Plan
 from resguardo.rules.simulation import Holding
 from resguardo.rules.tiers import Tier
@@ -33,7 +32,7 @@ def plan_document(plan: Plan) -> list[dict[str, Any]]:
 
 def print_plan(plan: Plan, console: Console, removals: Mapping[str, str] | None = None) -> None:
     """One line for each backup, the newest last, and what the plan comes to; `removals` says of some when they go."""
-    console.width = max(console.width, MIN_WIDTH)
+    console.width = max(console.width, WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
     headings = ["BACKUP", "STARTED", "SIZE", "KEEP", "WHY", *(["REMOVAL"] if removals else [])]
     for heading in headings:
@@ -62,7 +61,6 @@ def survey_document(seen: Survey) -> dict[str, Any]:
     `step` is what a run does next, absent where that is nothing.
     """
     steps, removals = seen.steps, seen.removals
-    paused = seen.paused and {"reason": seen.paused.pause.value, "message": seen.paused.message}
     backups = plan_document(seen.plan)
     for backup in backups:
         name = backup["id"]
@@ -73,30 +71,17 @@ def survey_document(seen: Survey) -> dict[str, Any]:
             "goesAt": print_time(removals[name]) if name in removals else None,
         }
         backup.update({key: value for key, value in facts.items() if value is not None})
-    return {"paused": paused, "planHash": seen.plan_hash, "backups": backups}
+    return {"paused": seen.paused_document, "planHash": seen.plan_hash, "backups": backups}
 
 
 def print_survey(seen: Survey, console: Console) -> None:
     """The plan as a table, when what goes will be gone, and what holds it up."""
-    steps, removals = seen.steps, seen.removals
-    told = {name: _removal(step, removals.get(name)) for name, step in steps.items()}
+    told = {name: removal_of(name, seen) for name in seen.steps}
     print_plan(seen.plan, console, told)
     if seen.paused is not None:
         console.print(printable(f"paused, {seen.paused.pause}: {seen.paused.message}"), style="yellow", markup=False)
     for problem in seen.trash.problems.values():
         console.print(printable(str(problem)), style="red", markup=False)
-
-
-def _removal(step: Step, goes_at: datetime | None) -> str:
-    match step:
-        case Step.MARK:
-            return f"to be marked, goes after {print_time(goes_at)}" if goes_at else ""
-        case Step.WAIT:
-            return f"marked, goes after {print_time(goes_at)}" if goes_at else "marked, held by the pause"
-        case Step.TAKE_BACK:
-            return "marked, to be taken back"
-        case Step.PURGE:
-            return "marked, goes with the next run"
 
 
 def simulation_document(held: Sequence[Holding]) -> list[dict[str, Any]]:

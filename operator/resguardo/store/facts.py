@@ -12,7 +12,7 @@ from resguardo.api.errors import FormatTooNew, ManifestInvalid, ObjectCorrupt, O
 from resguardo.api.inventory import EARLIEST, LATEST, BackupFacts, Outcome
 from resguardo.api.manifest import Manifest, SourceIdentity
 from resguardo.rules.orphans import orphaned_before
-from resguardo.store.catalogue import Catalogue, CatalogueEntry, read_attempt, read_catalogue
+from resguardo.store.catalogue import Catalogue, CatalogueEntry, read_attempt
 from resguardo.store.layout import ATTEMPTS_PREFIX, attempt_key, manifest_key
 from resguardo.store.marks import Mark, Verification, marked_ids, read_verifications
 from resguardo.store.protocol import ObjectInfo, Store
@@ -29,13 +29,12 @@ class Facts:
     catalogue: Catalogue
 
 
-def read_facts(store: Store, *, timeout: timedelta, store_now: datetime) -> Facts:
-    """All facts, the oldest entry first. `timeout` is the policy's, `store_now` by the store's clock.
+def read_facts(store: Store, catalogue: Catalogue, *, timeout: timedelta, store_now: datetime) -> Facts:
+    """All facts about what the catalogue shows, the oldest entry first. `timeout` is the policy's, `store_now` by the store's clock.
 
     An attempt without an end is Running as long as a process can still be at work on it, then Failed; one that became a
     backup is listed once, as that. What is not named like a backup is not listed: it is somebody else's.
     """
-    catalogue = read_catalogue(store)
     pinned, accepted = marked_ids(store, Mark.PINNED), marked_ids(store, Mark.ACCEPTED)
     reader = _Reader(store, pinned, accepted, read_verifications(store), orphaned_before(store_now, timeout))
     backups = in_threads(reader.backup, catalogue.entries, name="locks")

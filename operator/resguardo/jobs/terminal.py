@@ -1,0 +1,51 @@
+"""What reaches a terminal: text from a bucket is untrusted, and must speak to a person only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+
+def printable(text: str) -> str:
+    """The text with what would speak to a terminal, and not to a person, written as an escape.
+
+    >>> print(printable("São João\\x1b[31m\\n"))
+    São João\\x1b[31m\\n
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text of our own that may have several lines."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def to_json(document: Any) -> str:
+    """The document as JSON, one field a line.
+
+    >>> print(to_json({"name": "São João\\x1b\\x9b"}))
+    {
+      "name": "São João\\u001b\\u009b"
+    }
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    # Only within a string can there be such a letter, and there it may be written as an escape.
+    return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
+
+
+def to_yaml(document: Any) -> str:
+    """The document as YAML.
+
+    >>> print(to_yaml({"name": "São João", "at": "2026-11-23T05:00:00Z"}))
+    name: São João
+    at: '2026-11-23T05:00:00Z'
+    >>> print(to_yaml({"name": "São João\\u202e"}))
+    name: "S\\xE3o Jo\\xE3o\\u202E"
+    """
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    if not text.replace("\n", "").isprintable():
+        # YAML takes for printable what turns a line's direction or ends it.
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=False)
+    return text.rstrip("\n")
