@@ -14,7 +14,7 @@ import zstandard
 
 from tests.fixtures.place import RESGUARDO, SECONDS, Place, wait_for
 from tests.fixtures.postgres import ROLE_PASSWORD
-from tests.fixtures.s3 import ROOT
+from tests.fixtures.s3 import ROOT, S3Server
 
 
 def test_check_backup_catalog_and_restore_by_hand(place: Place) -> None:
@@ -218,6 +218,36 @@ def test_check_tells_every_problem_at_once(place: Place, files: dict[str, str], 
     report, _, _ = place.run("check", "-f", place.policy())
     assert report.reason == reason
     assert all(word in report.message for word in words)
+
+
+@pytest.mark.parametrize(("max_age", "refused"), [("29d", True), ("30d", False)])
+def test_a_maximal_age_under_the_buckets_lock_is_refused(
+    place: Place, s3_versioning_server: S3Server, max_age: str, refused: bool
+) -> None:
+    place.s3 = s3_versioning_server  # as everywhere where there are locks
+    place.bucket = place.s3.make_bucket(locks=True)
+    place.s3.root.put_object_lock_configuration(
+        Bucket=place.bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}},
+        },
+    )  # fmt: skip
+    policy = place.policy(retention={"daily": "7d", "maxAge": max_age})
+    if not refused:
+        assert place.run("check", "-f", policy)[0].reason == "CheckPassed"
+        return
+    report = place.fail("check", "-f", policy)
+    assert report.reason == "LockOutlivesMaxAge"
+    assert "retention.maxAge is 29d" in report.message
+    assert "locks each new object for 30d" in report.message
+    assert "resguardo.json" not in "".join(place.object_keys()), "what cannot be kept claims nothing"
+
+
+def test_a_check_logs_what_the_policy_surely_does_not_mean(place: Place) -> None:
+    report, _, errors = place.run("check", "-f", place.policy(retention={"daily": "12h"}))
+    assert report.succeeded
+    (told,) = [line for line in map(json.loads, errors.splitlines()) if line["level"] == "warning"]
+    assert (told["reason"], told["event"].startswith("retention.daily is 12h")) == ("TierTooShort", True)
 
 
 def test_no_secret_stands_in_what_a_command_leaves_behind(place: Place) -> None:

@@ -375,6 +375,22 @@ class TestLocks:
         store.put("x", b"x")
         assert not store.is_locked("x")
 
+    @pytest.mark.parametrize("period", [{"Days": 30}, {"Years": 2}])
+    def test_a_buckets_own_retention_is_told(self, s3_server: S3Server, period: dict[str, Any]) -> None:
+        bucket = s3_server.make_bucket(locks=True)
+        assert s3_server.store(bucket).default_lock() is None
+        s3_server.root.put_object_lock_configuration(
+            Bucket=bucket,
+            ObjectLockConfiguration={
+                "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", **period}},
+            },
+        )  # fmt: skip
+        assert str(s3_server.store(bucket).default_lock()) == ("30d" if "Days" in period else "2y")
+        assert s3_server.store(bucket, keys=s3_server.make_user()).default_lock() is None, "they may not see it"
+
+    def test_a_bucket_without_locks_has_no_retention_of_its_own(self, store: Store) -> None:
+        assert store.default_lock() is None
+
     def test_locks_that_the_keys_may_not_see_are_no_freedom(self, s3_server: S3Server) -> None:
         bucket = s3_server.make_bucket(locks=True)
         s3_server.store(bucket).put("x", b"x")

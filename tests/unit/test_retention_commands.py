@@ -108,3 +108,15 @@ def test_a_simulation_as_json_and_as_a_table(policy: Path) -> None:
     lines = run(*arguments).stdout.splitlines()
     assert lines[0].split() == ["MONTH", "BACKUPS", "DAILY", "SIZE"]
     assert lines[1].split()[:4] == ["2026-01", "3", "3", "3.0GiB"]
+
+
+@pytest.mark.parametrize("command", ["plan", "simulate"])
+def test_a_warning_goes_to_standard_error_and_leaves_the_answer_alone(policy: Path, command: str) -> None:
+    document = yaml.safe_load(policy.read_text())
+    document["spec"]["retention"] = {"daily": "12h"}
+    policy.write_text(yaml.safe_dump(document))
+    simulation = ["simulate", "-f", str(policy), "--from", "2026-01-01", "--for", "3d", "-o", "json"]
+    answer = plan(policy, INVENTORY, "-o", "json") if command == "plan" else run(*simulation)
+    assert answer.exit_code == 0
+    assert answer.stderr.startswith("Warning: retention.daily is 12h, shorter than the 24h between two backups")
+    assert json.loads(answer.stdout)

@@ -4,7 +4,8 @@ ResguardoError
 ├── InputError            what a person wrote, or gave as credentials, cannot be used
 │   ├── DocumentInvalid
 │   ├── CredentialsMissing
-│   └── PlanChanged
+│   ├── PlanChanged
+│   └── LockOutlivesMaxAge
 ├── PostgresError         the database answered, or did not
 │   ├── DatabaseUnreachable, AuthenticationFailed, DatabaseNotFound, TlsFailed
 │   ├── PermissionDenied, LockTimeout, SchemaChanging, ServerVersionUnsupported
@@ -61,6 +62,12 @@ class PlanChanged(InputError):
     """The plan that a person accepts is not the one that stands now."""
 
     exit_status = 12
+
+
+class LockOutlivesMaxAge(InputError):
+    """The store locks each object for longer than the policy's maxAge lets anything be kept."""
+
+    exit_status = 13
 
 
 class PostgresError(ResguardoError):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.json_schema import WithJsonSchema
 
 from resguardo.api.backup_id import BACKUP_ID_PATTERN
 from resguardo.api.base import Exchanged, Instant, Written, canonical_hash
 from resguardo.api.conditions import Condition
 from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
-from resguardo.api.durations import SPAN_PATTERN
+from resguardo.api.durations import SPAN_PATTERN, parse_span
 from resguardo.api.fields import Timeout, Union, cel, validations
 from resguardo.api.manifest import ODDITIES_MAX, Oddity
 from resguardo.api.metadata import Metadata, named_within
@@ -22,7 +23,24 @@ from resguardo.api.sizes import SIZE_PATTERN
 
 #: The fields of spec.retention that are tiers.
 TIERS = ("hourly", "daily", "weekly", "monthly", "yearly")
-KeepFor = Annotated[str, Field(min_length=2, max_length=6, pattern=SPAN_PATTERN)]
+#: The same words at both doors.
+_A_SPAN = "must be a number from 1 to 9999 and a unit, h, d, w, mo or y: such as 36h, 30d, 12w, 3mo or 1y"
+
+
+def _checked_span(text: str) -> str:
+    try:
+        parse_span(text)
+    except ValueError:
+        raise ValueError(_A_SPAN) from None
+    return text
+
+
+#: How long something is kept. No `pattern`: the API server would quote it in place of these words.
+KeepFor = Annotated[
+    str,
+    AfterValidator(_checked_span),
+    WithJsonSchema({"type": "string", "maxLength": 16, **validations(cel(f"self.matches('{SPAN_PATTERN}')", _A_SPAN))}),
+]
 
 
 class PgDump(Written):
@@ -175,6 +193,17 @@ class RunSummary(Exchanged):
     message: str = Field("", max_length=1024, description="What that means.")
 
 
+class PolicyWarning(Exchanged):
+    """Something that the policy says, that can be kept, and that nobody can have meant."""
+
+    reason: str = Field(max_length=64, description="One word.")
+    message: str = Field(max_length=512, description="What is odd, and where.")
+
+
+#: More than any policy can earn: two for each tier, and what concerns the whole.
+WARNINGS_MAX = 16
+
+
 class BackupPolicyStatus(Exchanged):
     """What is so, as the cluster and the bucket last showed it."""
 
@@ -184,6 +213,9 @@ class BackupPolicyStatus(Exchanged):
     observed_generation: int | None = Field(None, description="Generation of the spec that this status speaks of.")
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
         [], description="See the documentation of each."
+    )
+    warnings: Annotated[list[PolicyWarning], Field(max_length=WARNINGS_MAX)] = Field(
+        [], description="What the policy says that is surely not meant; nothing is held up by it."
     )
     place: str | None = Field(
         None,

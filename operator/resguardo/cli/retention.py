@@ -39,6 +39,7 @@ def enforce_(
         refuse("give the BackupPolicy with --filename")
     document = read_policy(filename)
     if dry_run:
+        _warn(document)
         _show(document, credentials, output)
         return
     from functools import partial
@@ -92,6 +93,7 @@ def plan(
     from resguardo.rules.retention import Reason, Rule, plan_retention
 
     document = read_policy([policy])
+    _warn(document)
     try:
         text = typer.get_text_stream("stdin").read() if str(inventory) == "-" else inventory.read_text()
         backups = read_inventory(text, origin=str(inventory))
@@ -131,6 +133,7 @@ def simulate_(
     from resguardo.rules.simulation import simulate
 
     document = read_policy(filename)
+    _warn(document)
     kept = _retention_of(document)
     start = _instant(first, "--from", zone=ZoneInfo(document.spec.time_zone))
     try:
@@ -151,6 +154,14 @@ def simulate_(
         print_simulation(held, Console())
     else:
         print_document(simulation_document(held), output)
+
+
+def _warn(document: BackupPolicy) -> None:
+    """Tell, as kubectl does, what the policy surely does not mean."""
+    from resguardo.rules.advice import advise
+
+    for warning in advise(document.spec):
+        typer.echo(f"Warning: {warning.message}", err=True)
 
 
 def _retention_of(document: BackupPolicy) -> Retention:

@@ -106,8 +106,8 @@ def _is_waiting(accepted: Verdict) -> bool:
 
 
 def transitions(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> tuple[Notice, ...]:
-    """One Event for each verdict that changed, for each run that ended, and for each backup that is odd."""
-    notices = [*_odd_backup(previous, status), *_not_retained(previous, status)]
+    """One Event for each verdict that changed, for each run that ended, for each backup that is odd, for each warning."""
+    notices = [*_odd_backup(previous, status), *_not_retained(previous, status), *_warned(previous, status)]
     for kind in (PolicyCondition.ACCEPTED, PolicyCondition.BACKED_UP):
         before, after = find(previous.conditions, kind), find(status.conditions, kind)
         if after is None or after.status is UNKNOWN:
@@ -149,6 +149,13 @@ def _not_retained(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> I
     if after is not None and after.status is FALSE and not is_told:
         since = print_time(before.last_transition_time) if before else ""
         yield Notice((after.type, since, after.reason), after.reason, after.message, is_warning=True)
+
+
+def _warned(previous: BackupPolicyStatus, status: BackupPolicyStatus) -> Iterator[Notice]:
+    for warning in status.warnings:
+        if warning not in previous.warnings:
+            subject = ("Warning", str(status.observed_generation), warning.message)
+            yield Notice(subject, warning.reason, warning.message, is_warning=True)
 
 
 def _is_result(backed_up: Condition, ended: RunSummary) -> bool:

@@ -41,6 +41,7 @@ from resguardo.controller.policy_status import (
 from resguardo.controller.retained import last_told, retained_verdict
 from resguardo.controller.runs import Run, read_runs, to_remove
 from resguardo.controller.settings import Settings
+from resguardo.rules.advice import advise
 from resguardo.rules.conditions import Verdict, find
 from resguardo.rules.lateness import late_at
 
@@ -116,6 +117,7 @@ class _Reconcile:
         status = BackupPolicyStatus(
             observed_generation=policy.metadata.generation,
             conditions=conditions,
+            warnings=advise(policy.spec),
             place=history.place,
             last_backup=history.last_backup,
             inventory=history.inventory,

@@ -10,12 +10,14 @@ import structlog
 
 from resguardo.api.backup_id import is_backup_id
 from resguardo.api.conditions import Reason
-from resguardo.api.errors import PermissionDenied, ResguardoError
+from resguardo.api.durations import parse_span
+from resguardo.api.errors import LockOutlivesMaxAge, PermissionDenied, ResguardoError
 from resguardo.api.names import ACCEPT_ANNOTATION, ACCEPT_PLAN_ANNOTATION, CLUSTER_ID_ANNOTATION, TAKE_OVER_ANNOTATION
 from resguardo.api.policy import BackupPolicy
 from resguardo.jobs.task import Context, Findings
 from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
+from resguardo.rules.advice import advise, is_shorter
 from resguardo.store.catalogue import list_backups, newest_summary, summarise
 from resguardo.store.layout import manifest_key
 from resguardo.store.marks import Mark, accept_plan, is_plan_hash, marked_ids, set_mark
@@ -47,6 +49,8 @@ def check(policy: BackupPolicy, context: Context) -> None:
     Writes to the store, reads back, tries a conditional write, claims the prefix and reads the inventory; logs in to the
     database and looks for each right that a backup needs. Raises the first problem's class, with all problems in its text.
     """
+    for warning in advise(policy.spec):
+        log.warning(warning.message, reason=warning.reason)
     problems: list[ResguardoError] = []
     for attempt in (_check_store, _check_database):
         try:
@@ -69,10 +73,24 @@ def _check_store(policy: BackupPolicy, context: Context) -> None:
     context.progress.step("the store: writing, reading back, a conditional write twice")
     store = context.credentials.open_store(policy.spec.store)
     probe_conditional_writes(store)
+    require_max_age(policy, store)
     context.progress.step("the store: claiming the prefix, reading the inventory")
     claim_prefix(store, policy)
     write_down_what_is_accepted(store, policy)
     read_inventory(store, context.findings)
+
+
+def require_max_age(policy: BackupPolicy, store: Store) -> None:
+    """Raise LockOutlivesMaxAge where the store would refuse to remove what the policy says must not be kept."""
+    retention = policy.spec.retention
+    if retention is None or retention.max_age is None:
+        return
+    locked_for = store.default_lock()
+    if locked_for is not None and is_shorter(parse_span(retention.max_age), locked_for):
+        raise LockOutlivesMaxAge(
+            f"retention.maxAge is {retention.max_age}, and {store.location} locks each new object for {locked_for}: a backup "
+            "could not be removed in time. Give the bucket a shorter default retention, or the policy a longer maxAge"
+        )
 
 
 def write_down_what_is_accepted(store: Store, policy: BackupPolicy) -> None:

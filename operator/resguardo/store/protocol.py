@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from resguardo.api.durations import Span
 from resguardo.api.errors import StoreError
 
 
@@ -106,6 +107,9 @@ class Store(Protocol):
 
         Raises StoreAccessDenied where the bucket has locks and the keys may not see them: a locked object would look free.
         """
+
+    def default_lock(self) -> Span | None:
+        """For how long the store refuses to delete a new object, whoever writes it; None where it does not, or does not say."""
 
     def clock(self) -> datetime:
         """The store's own time, by which it dates what it stores; to the second."""

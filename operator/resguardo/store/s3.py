@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from resguardo.api import s3 as spec
+from resguardo.api.durations import Span
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, StoreError, WriteConflict
 from resguardo.store.protocol import ObjectInfo, Stored
 from resguardo.store.s3_client import (
@@ -189,6 +190,10 @@ class S3Store:
     def is_locked(self, key: str) -> bool:
         """Whether an object may not be deleted for now."""
         return self._locks.is_locked(key, now=self.clock)
+
+    def default_lock(self) -> Span | None:
+        """The retention that the bucket gives each new object."""
+        return self._locks.default_lock()
 
     def clock(self) -> datetime:
         """The Date of an answer: every server that has a clock sends one (RFC 9110, 6.6.1)."""

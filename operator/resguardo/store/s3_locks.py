@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from resguardo.api.durations import Span
 from resguardo.store.s3_errors import Request, code_of, status_of, translate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectLockConfigurationTypeDef
 
 #: An object without a lock of its own, in a bucket that has locks.
 _NO_LOCK_CODES = frozenset({"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest"})
@@ -32,17 +34,28 @@ class S3Locks:
             self._has_locks = self._bucket_has_locks()
         return self._has_locks and (self._is_held(full) or self._is_retained(full, now))
 
+    def default_lock(self) -> Span | None:
+        """The retention that the bucket gives each new object; None where it gives none, or the keys may not see."""
+        rule = self._configuration().get("Rule", {}).get("DefaultRetention", {})
+        if days := rule.get("Days"):
+            return Span(days, "d")
+        years = rule.get("Years")
+        return Span(years, "y") if years else None
+
     def _bucket_has_locks(self) -> bool:
+        return self._configuration().get("ObjectLockEnabled") == "Enabled"
+
+    def _configuration(self) -> ObjectLockConfigurationTypeDef:
         try:
             answer = self._client.get_object_lock_configuration(Bucket=self._place.bucket)
         except ClientError as error:
             # It has none, the server knows of none, or the keys may not see; only a store that does not answer is an error.
             if status_of(error) in (429, 500) or status_of(error) > 501:
                 raise translate(error, replace(self._place, action="s3:GetBucketObjectLockConfiguration")) from error
-            return False
+            return {}
         except BotoCoreError as error:
             raise translate(error, replace(self._place, action="s3:GetBucketObjectLockConfiguration")) from error
-        return answer["ObjectLockConfiguration"].get("ObjectLockEnabled") == "Enabled"
+        return answer["ObjectLockConfiguration"]
 
     def _is_held(self, full: str) -> bool:
         try:

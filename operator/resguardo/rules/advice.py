@@ -1,0 +1,67 @@
+"""What a policy says that can be kept, and that nobody can have meant: told as a warning, and refused by nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+
+from resguardo.api.durations import Span, parse_span, print_age
+from resguardo.api.policy import BackupPolicySpec, PolicyWarning, Retention
+from resguardo.api.schedule import next_time
+from resguardo.rules.retention import tier_spans
+
+#: From here on spans are laid side by side and the schedule is played: any other day would do. February is passed over.
+_SOME_DAY = datetime(2026, 7, 1, tzinfo=UTC)
+#: So many of the schedule's times show its shortest interval: a week of days, a year of months.
+_TIMES = 16
+
+TIER_TOO_SHORT = "TierTooShort"
+MAX_AGE_TOO_SHORT = "MaxAgeTooShort"
+
+
+def advise(spec: BackupPolicySpec) -> list[PolicyWarning]:
+    """The warnings about a policy, in the order of its fields; empty for one that says nothing odd."""
+    return list(_about_retention(spec.retention, spec)) if spec.retention is not None else []
+
+
+def _about_retention(retention: Retention, spec: BackupPolicySpec) -> Iterator[PolicyWarning]:
+    interval = shortest_interval(spec.schedule, spec.time_zone)
+    max_age = parse_span(retention.max_age) if retention.max_age is not None else None
+    for tier, span in tier_spans(retention).items():
+        if interval is not None and is_shorter(span, interval):
+            yield PolicyWarning(
+                reason=TIER_TOO_SHORT,
+                message=f"retention.{tier} is {span}, shorter than the {print_age(interval)} between two backups: it keeps "
+                "hardly more than the newest one",
+            )
+        if max_age is not None and is_shorter(max_age, span):
+            yield PolicyWarning(
+                reason=MAX_AGE_TOO_SHORT,
+                message=f"retention.{tier} is {span}, and nothing is kept for longer than maxAge, {max_age}",
+            )
+    if max_age is not None and interval is not None and is_shorter(max_age, interval):
+        yield PolicyWarning(
+            reason=MAX_AGE_TOO_SHORT,
+            message=f"retention.maxAge is {max_age}, shorter than the {print_age(interval)} between two backups: there is never "
+            "more than one",
+        )
+
+
+def is_shorter(span: Span, other: Span | timedelta) -> bool:
+    """Whether something kept for `span` goes before something of the same day that is kept for `other`."""
+    end = other.after(_SOME_DAY) if isinstance(other, Span) else _SOME_DAY + other
+    return span.after(_SOME_DAY) < end
+
+
+@lru_cache(maxsize=1024)
+def shortest_interval(schedule: str, zone: str) -> timedelta | None:
+    """The least time between two backups; None where the schedule names less than two times."""
+    times = [_SOME_DAY]
+    try:
+        for _ in range(_TIMES):
+            times.append(next_time(schedule, zone, times[-1]))
+    except ValueError:
+        pass
+    return min((later - earlier for earlier, later in pairwise(times[1:])), default=None)

@@ -1,0 +1,99 @@
+"""What a policy earns a warning for, and what it does not."""
+
+from __future__ import annotations
+
+import copy
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from resguardo.api.durations import Span, parse_span
+from resguardo.api.policy import BackupPolicySpec
+from resguardo.rules.advice import advise, is_shorter, shortest_interval
+from tests.fixtures.specs import POLICY
+from tests.unit.small_cluster import World
+
+DAILY, WEEKDAYS, WEEKLY, MONTHLY, EVERY_SIX_HOURS = "0 2 * * *", "0 2 * * 1-5", "0 2 * * 0", "0 2 1 * *", "0 */6 * * *"
+
+
+def spec(schedule: str, retention: dict[str, Any] | None) -> BackupPolicySpec:
+    changed = copy.deepcopy(POLICY["spec"]) | {"schedule": schedule, "timeZone": "UTC", "retention": retention}
+    return BackupPolicySpec.model_validate(changed)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "retention"),
+    [
+        (DAILY, None),
+        (DAILY, {"daily": "30d", "weekly": "3mo", "monthly": "1y", "maxAge": "1y"}),
+        (DAILY, {"daily": "1d"}),
+        (DAILY, {"hourly": "24h", "maxAge": "1d"}),
+        (WEEKDAYS, {"daily": "2d"}),
+        (WEEKLY, {"daily": "30d"}),
+        (MONTHLY, {"monthly": "1mo"}),
+        (EVERY_SIX_HOURS, {"hourly": "6h"}),
+    ],
+)
+def test_what_can_be_meant_earns_none(schedule: str, retention: dict[str, Any] | None) -> None:
+    assert advise(spec(schedule, retention)) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "retention", "reason", "message"),
+    [
+        pytest.param(
+            DAILY, {"daily": "23h"}, "TierTooShort",
+            "retention.daily is 23h, shorter than the 24h between two backups: it keeps hardly more than the newest one",
+            id="a tier shorter than a day, of daily backups",
+        ),
+        pytest.param(WEEKLY, {"daily": "6d", "weekly": "3mo"}, "TierTooShort", "retention.daily is 6d, shorter than the 7d", id="weekly"),
+        pytest.param(MONTHLY, {"monthly": "3w"}, "TierTooShort", "retention.monthly is 3w, shorter than the 28d", id="monthly"),
+        pytest.param(EVERY_SIX_HOURS, {"hourly": "5h"}, "TierTooShort", "retention.hourly is 5h, shorter than the 6h", id="hours"),
+        pytest.param(
+            DAILY, {"daily": "30d", "monthly": "1y", "maxAge": "6mo"}, "MaxAgeTooShort",
+            "retention.monthly is 1y, and nothing is kept for longer than maxAge, 6mo", id="a tier longer than maxAge",
+        ),
+        pytest.param(
+            WEEKLY, {"weekly": "6d", "maxAge": "6d"}, "MaxAgeTooShort",
+            "retention.maxAge is 6d, shorter than the 7d between two backups: there is never more than one", id="maxAge",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot(schedule: str, retention: dict[str, Any], reason: str, message: str) -> None:
+    told = advise(spec(schedule, retention))[-1]
+    assert told.reason == reason
+    assert told.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "interval"),
+    [
+        ("*/5 * * * *", "UTC", timedelta(minutes=5)),
+        (DAILY, "America/Sao_Paulo", timedelta(days=1)),
+        (WEEKDAYS, "UTC", timedelta(days=1)),
+        ("0 2 1,15 * *", "UTC", timedelta(days=14)),
+        ("@yearly", "UTC", timedelta(days=365)),
+        ("0 0 29 2 *", "UTC", timedelta(days=1461)),
+    ],
+)
+def test_the_shortest_interval_of_a_schedule(schedule: str, zone: str, interval: timedelta) -> None:
+    assert shortest_interval(schedule, zone) == interval
+
+
+@pytest.mark.parametrize(
+    ("span", "other", "shorter"),
+    [("30d", "1mo", True), ("31d", "1mo", False), ("12mo", "1y", False), ("1y", "366d", True), ("52w", "1y", True)],
+)
+def test_spans_are_laid_side_by_side(span: str, other: str, shorter: bool) -> None:
+    assert is_shorter(parse_span(span), parse_span(other)) is shorter
+    assert not is_shorter(Span(1, "d"), timedelta(days=1))
+
+
+def test_a_policys_status_has_them_and_each_is_an_event_once(world: World) -> None:
+    world.accepted_policy(spec__retention={"daily": "12h"})
+    (warning,) = world.status()["warnings"]
+    assert warning["reason"] == "TierTooShort"
+    assert world.condition("Ready") == ("True", "PromiseKept")
+    world.pass_time(days=1)
+    assert world.told().count("TierTooShort") == 1
