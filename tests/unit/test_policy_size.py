@@ -8,6 +8,7 @@ from resguardo.controller.policy_status import transitions
 from tests.unit.small_cluster import World
 
 SHRANK = Oddity(oddness="Shrank", message="from 100MiB to 10MiB since the last good backup: by more than 50%")
+GREW = Oddity(oddness="Grew", message="from 10MiB to 100MiB since the last good backup: by more than 100%")
 EMPTIED = Oddity(
     oddness="TablesEmptied", message="a table with 5,000 rows at the last backup: gone, or without a row now"
 )
@@ -36,6 +37,16 @@ def test_an_odd_backup_is_told_with_its_numbers_and_what_to_do(world: World) -> 
     )
     assert world.condition("BackedUp") == ("True", "BackupSucceeded")
     assert world.condition("Ready") == ("False", "Shrank")
+
+
+def test_a_loss_is_the_word_for_a_backup_that_grew_as_well(world: World) -> None:
+    """Whoever is told that it grew would not look for what is gone."""
+    world.accepted_policy()
+    world.back_up(oddities=[GREW, EMPTIED])
+    assert world.condition("SizeNormal") == ("False", "TablesEmptied")
+    world.pass_time(days=1)
+    world.back_up(oddities=[GREW])
+    assert world.condition("SizeNormal") == ("False", "Grew")
 
 
 def test_each_odd_backup_is_told_once(world: World) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from resguardo.api.base import print_time
 from resguardo.api.conditions import RECONCILING, STALLED, Condition, ConditionStatus, PolicyCondition, Reason
 from resguardo.api.errors import BackupNotFound
+from resguardo.api.manifest import Oddity
 from resguardo.api.policy import BackupPolicyStatus, RunSummary
 from resguardo.controller.history import History
 from resguardo.controller.outcome import REPORTED_REASONS, Notice
 from resguardo.rules.conditions import Verdict, find, merge
+from resguardo.rules.growth import Oddness
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -44,7 +46,12 @@ def size_verdict(history: History) -> Verdict:
         return Verdict(TRUE, Reason.AS_USUAL, f"backup {backup.id} has {backup.size}, and nothing about that is odd")
     found = "; ".join(oddity.message for oddity in backup.oddities)
     text = f"backup {backup.id}: {found}. Look at it; if it is well, `resguardo accept {backup.id}`"
-    return Verdict(FALSE, backup.oddities[0].oddness, text)
+    return Verdict(FALSE, _worst(backup.oddities), text)
+
+
+def _worst(oddities: Sequence[Oddity]) -> str:
+    """The word for them all: a loss goes before growth."""
+    return next((oddity.oddness for oddity in oddities if oddity.oddness != Oddness.GREW), oddities[0].oddness)
 
 
 @dataclass(frozen=True)
