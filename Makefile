@@ -105,7 +105,9 @@ image: ## Build the image (localhost/resguardo:dev) from the Dockerfile
 crds: venv ## Render the CRDs from the models
 	.venv/bin/resguardo crd
 
-COMPILE = .venv/bin/uv pip compile pyproject.toml -q --generate-hashes --no-header --python-version 3.11 --upgrade
+# `make lock UPGRADE=` only adds what is new in pyproject.toml, and leaves the rest as it is.
+UPGRADE ?= --upgrade
+COMPILE = .venv/bin/uv pip compile pyproject.toml -q --generate-hashes --no-header --python-version 3.11 $(UPGRADE)
 lock: venv ## Renew both lock files within pyproject.toml's bounds
 	$(COMPILE) -o requirements.lock
 	$(COMPILE) --group dev -o requirements-dev.lock
