@@ -49,7 +49,10 @@ def operator(kubeconfig: Path, log: Path) -> Iterator[OperatorProcess]:
     port = free_port()
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "resguardo.controller", "--image", "example", "--liveness-port", str(port)],
+            [
+                *(sys.executable, "-m", "resguardo.controller", "--image", "example"),
+                *("--liveness-port", str(port), "--metrics-port", str(free_port())),
+            ],
             env={**os.environ, "KUBECONFIG": str(kubeconfig), "PYTHONWARNINGS": "ignore"},
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip

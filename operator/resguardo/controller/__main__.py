@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from resguardo.controller.operator import LIVENESS_PORT, run_operator
+from resguardo.controller.operator import LIVENESS_PORT, METRICS_PORT, run_operator
 
 
 def main() -> None:
@@ -13,8 +13,14 @@ def main() -> None:
     parser.add_argument("--image", required=True)
     parser.add_argument("--namespace", action="append")
     parser.add_argument("--liveness-port", type=int, default=LIVENESS_PORT)
+    parser.add_argument("--metrics-port", type=int, default=METRICS_PORT)
     arguments = parser.parse_args()
-    run_operator(arguments.namespace, image=arguments.image, liveness_port=arguments.liveness_port)
+    run_operator(
+        arguments.namespace,
+        image=arguments.image,
+        liveness_port=arguments.liveness_port,
+        metrics_port=arguments.metrics_port,
+    )
 
 
 if __name__ == "__main__":

@@ -23,12 +23,15 @@ from resguardo.api.names import (
 from resguardo.controller.outcome import Key
 
 Wake = Callable[[Key], None]
+#: What a resource is now; None where it is no more.
+See = Callable[[Key, Mapping[str, Any] | None], None]
+DELETED = "DELETED"
 
 #: Objects in one answer to the first list of a kind. All of 5,000 CronJobs at once take 150 MB as text and as objects.
 LIST_CHUNK = 250
 
 
-def register(registry: kopf.OperatorRegistry, wake: Wake) -> None:
+def register(registry: kopf.OperatorRegistry, wake: Wake, see: See) -> None:
     """Every handler there is."""
 
     @kopf.on.login(registry=registry)
@@ -36,12 +39,28 @@ def register(registry: kopf.OperatorRegistry, wake: Wake) -> None:
         return kopf.login_via_client(**arguments)
 
     @kopf.on.event(GROUP, VERSION, "backuppolicies", registry=registry)
-    async def policy_changed(name: str | None, namespace: str | None, **_: Any) -> None:
-        wake(Key(POLICY_KIND, namespace or "", name or ""))
+    async def policy_changed(
+        type: str | None,  # noqa: A002 - kopf passes it by this name
+        body: kopf.Body,
+        name: str | None,
+        namespace: str | None,
+        **_: Any,
+    ) -> None:
+        key = Key(POLICY_KIND, namespace or "", name or "")
+        see(key, None if type == DELETED else body)
+        wake(key)
 
     @kopf.on.event(GROUP, VERSION, "restorerequests", registry=registry)
-    async def request_changed(name: str | None, namespace: str | None, **_: Any) -> None:
-        wake(Key(REQUEST_KIND, namespace or "", name or ""))
+    async def request_changed(
+        type: str | None,  # noqa: A002 - kopf passes it by this name
+        body: kopf.Body,
+        name: str | None,
+        namespace: str | None,
+        **_: Any,
+    ) -> None:
+        key = Key(REQUEST_KIND, namespace or "", name or "")
+        see(key, None if type == DELETED else body)
+        wake(key)
 
     @kopf.on.event("batch", "v1", "cronjobs", registry=registry)
     @kopf.on.event("batch", "v1", "jobs", registry=registry)

@@ -15,6 +15,7 @@ from resguardo.api.names import POLICY_KIND, REQUEST_KIND
 from resguardo.controller.cluster import Cluster, ClusterError
 from resguardo.controller.effects import Refused, carry_out, write_status
 from resguardo.controller.handlers import configured, register
+from resguardo.controller.metrics import Metrics
 from resguardo.controller.observation import observe_policy, observe_request
 from resguardo.controller.outcome import Key, Outcome, Refusal
 from resguardo.controller.queue import SETTLING, WORKERS, Next, WorkQueue
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 WAIT_FOR_CLUSTER_SECONDS = 10
 LIVENESS_PORT = 8080
+METRICS_PORT = 8081
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def run_operator(
     image: str | None,
     own_pod: OwnPod | None = None,
     liveness_port: int = LIVENESS_PORT,
+    metrics_port: int = METRICS_PORT,
 ) -> None:
     """Serve the namespaces, or all of them with None, until told to stop.
 
@@ -58,11 +61,13 @@ def run_operator(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if not image and own_pod is None:
         raise ValueError("which image are the pods of backups to be made from? Set RESGUARDO_IMAGE")
-    asyncio.run(_serve(namespaces, image, own_pod, liveness_port))
+    metrics = Metrics()
+    with metrics.served(metrics_port):
+        asyncio.run(_serve(namespaces, image, own_pod, liveness_port, metrics))
 
 
 async def _serve(
-    namespaces: Sequence[str] | None, image: str | None, own_pod: OwnPod | None, liveness_port: int
+    namespaces: Sequence[str] | None, image: str | None, own_pod: OwnPod | None, liveness_port: int, metrics: Metrics
 ) -> None:
     # A reconcile keeps a thread waiting, and by default there are only four more of those than processors.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WORKERS))
@@ -72,9 +77,10 @@ async def _serve(
     identity = await asyncio.to_thread(cluster.get, "Namespace", None, "kube-system")
     if identity is None:
         raise ClusterError(404, "there is no namespace kube-system, whose uid says which cluster this is")
-    controller = Controller(cluster, Settings(image=pods_image, cluster_id=identity["metadata"]["uid"]))
+    settings = Settings(image=pods_image, cluster_id=identity["metadata"]["uid"])
+    controller = Controller(cluster, settings, metrics=metrics)
     registry = kopf.OperatorRegistry()
-    register(registry, controller.queue.wake)
+    register(registry, controller.queue.wake, metrics.known.see)
     log.info("serving %s", "all namespaces" if namespaces is None else ", ".join(namespaces))
     queue = asyncio.create_task(controller.queue.run())
     watches = asyncio.create_task(
@@ -123,6 +129,7 @@ class Controller:
     cluster: Cluster
     settings: Settings
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    metrics: Metrics = field(default_factory=Metrics)
     queue: WorkQueue = field(init=False)
     _refusals: dict[Key, Refusal] = field(default_factory=dict)
     _seniority: Seniority = field(init=False)
@@ -132,7 +139,8 @@ class Controller:
         self._seniority = Seniority(self.settings.version)
 
     async def _work(self, key: Key) -> Next:
-        return await asyncio.to_thread(self.reconcile, key)
+        with self.metrics.reconcile(key.kind):
+            return await asyncio.to_thread(self.reconcile, key)
 
     def reconcile(self, key: Key) -> Next:
         """Bring one resource forward by one step. Raises ClusterError or Refused, to be tried again later."""
@@ -140,6 +148,8 @@ class Controller:
         if resource is None:
             self._refusals.pop(key, None)
             self._seniority.forget(key)
+            # A watch that begins anew does not tell what was deleted meanwhile.
+            self.metrics.known.see(key, None)
             return Next()
         now = self.clock()
         if (until := self._seniority.stands_back_until(key, resource, now)) is not None:
