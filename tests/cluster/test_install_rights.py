@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import secrets
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.rendering import kustomized, only, templated
 from tests.fixtures.cluster import ROOT, Cluster
 
 MANIFESTS = ROOT / "manifests"
@@ -29,23 +29,6 @@ RULES = {
 }
 
 
-def _kustomized(cluster: Cluster, folder: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(cluster.kubectl("kustomize", str(MANIFESTS / folder))))
-
-
-def _templated(cluster: Cluster, *values: str) -> list[dict[str, Any]]:
-    options = list(itertools.chain.from_iterable(("--set", value) for value in values))
-    text = cluster.run(
-        "helm", "template", "resguardo", str(ROOT / "charts/resguardo"), "-n", "resguardo-system", *options
-    )
-    return [body for body in yaml.safe_load_all(text) if body]
-
-
-def _only(bodies: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    (found,) = [body for body in bodies if body["kind"] == kind and body["metadata"]["name"] == name]
-    return found
-
-
 def _rules(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
     return {
         (group, resource): set(rule["verbs"])
@@ -58,7 +41,7 @@ def _rules(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS)
 def test_a_kustomization_is_taken_by_the_api_server(cluster: Cluster, namespace: str, folder: str) -> None:
     """Each object by a dry run, in a namespace that is there and enforces Pod Security "restricted"."""
-    for body in _kustomized(cluster, folder):
+    for body in kustomized(cluster, MANIFESTS / folder):
         if "namespace" in body["metadata"]:
             body["metadata"]["namespace"] = namespace
         cluster.kubectl(
@@ -75,13 +58,13 @@ def test_an_example_request_is_taken_as_it_is(cluster: Cluster, namespace: str, 
 
 
 def test_both_ways_to_install_give_the_same_rights_and_none_on_secrets(cluster: Cluster) -> None:
-    ways = [_kustomized(cluster, "base"), _templated(cluster)]
+    ways = [kustomized(cluster, MANIFESTS / "base"), templated(cluster)]
     for bodies in ways:
-        assert _rules(_only(bodies, "ClusterRole", "resguardo-operator")) == RULES
+        assert _rules(only(bodies, "ClusterRole", "resguardo-operator")) == RULES
         every = [rule for body in bodies if body["kind"] in ("Role", "ClusterRole") for rule in body["rules"]]
         assert not [rule for rule in every if {"secrets", "*"} & {*rule["resources"], *rule["verbs"]}]
     for role in ("resguardo-viewer", "resguardo-editor", "resguardo-restorer"):
-        first, second = (_only(bodies, "ClusterRole", role) for bodies in ways)
+        first, second = (only(bodies, "ClusterRole", role) for bodies in ways)
         assert _rules(first) == _rules(second)
         aggregated = [key for body in (first, second) for key in body["metadata"]["labels"] if "aggregate-to" in key]
         assert aggregated == ["rbac.authorization.k8s.io/aggregate-to-admin"] * 2
@@ -89,11 +72,11 @@ def test_both_ways_to_install_give_the_same_rights_and_none_on_secrets(cluster: 
 
 def test_both_ways_to_install_run_the_same_pod(cluster: Cluster) -> None:
     def pod(bodies: list[dict[str, Any]]) -> dict[str, Any]:
-        spec: dict[str, Any] = _only(bodies, "Deployment", "resguardo-operator")["spec"]["template"]["spec"]
+        spec: dict[str, Any] = only(bodies, "Deployment", "resguardo-operator")["spec"]["template"]["spec"]
         spec["containers"][0].pop("env")
         return spec
 
-    assert pod(_kustomized(cluster, "base")) == pod(_templated(cluster))
+    assert pod(kustomized(cluster, MANIFESTS / "base")) == pod(templated(cluster))
 
 
 def _admission(bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -108,14 +91,15 @@ def test_both_ways_to_install_bring_the_same_admission_policies(cluster: Cluster
             selector.pop("app.kubernetes.io/instance", None)
         return {(body["kind"], body["metadata"]["name"]): body["spec"] for body in bodies}
 
-    first, second = (told(_admission(bodies)) for bodies in (_kustomized(cluster, "base"), _templated(cluster)))
+    first, second = (
+        told(_admission(bodies)) for bodies in (kustomized(cluster, MANIFESTS / "base"), templated(cluster))
+    )
     assert len(first) == 6
     assert first == second
 
 
 def test_the_admission_policies_of_another_release_hold_its_own_account(cluster: Cluster) -> None:
-    text = cluster.run("helm", "template", "second", str(ROOT / "charts/resguardo"), "-n", "elsewhere")
-    bodies = _admission([body for body in yaml.safe_load_all(text) if body])
+    bodies = _admission(templated(cluster, release="second", namespace="elsewhere"))
     assert len(bodies) == 6
     for body in bodies:
         assert body["metadata"]["name"].startswith("resguardo-operator-second-")
@@ -142,8 +126,8 @@ def test_the_admission_policies_of_another_release_hold_its_own_account(cluster:
 def test_the_operator_is_bound_exactly_where_it_serves(
     cluster: Cluster, values: list[str], served: list[str], bound: set[tuple[str, str | None]]
 ) -> None:
-    bodies = _templated(cluster, *values)
-    container = _only(bodies, "Deployment", "resguardo-operator")["spec"]["template"]["spec"]["containers"][0]
+    bodies = templated(cluster, *values)
+    container = only(bodies, "Deployment", "resguardo-operator")["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == ["operator", *served]
     bindings = [body for body in bodies if "roleRef" in body and body["roleRef"]["name"] == "resguardo-operator"]
     assert {(body["kind"], body["metadata"].get("namespace")) for body in bindings} == bound
@@ -151,7 +135,7 @@ def test_the_operator_is_bound_exactly_where_it_serves(
 
 def test_a_wrong_value_is_refused_by_the_chart(cluster: Cluster) -> None:
     with pytest.raises(AssertionError, match="namespace"):
-        _templated(cluster, "namespace=agepar")
+        templated(cluster, "namespace=agepar")
 
 
 def test_the_charts_crds_are_the_rendered_ones() -> None:
@@ -166,8 +150,8 @@ class TestRights:
     @pytest.fixture
     def account(self, cluster: Cluster, namespace: str) -> Iterator[str]:
         role = f"{secrets.token_hex(4)}-operator"
-        bodies = _kustomized(cluster, "base")
-        clusterwide = _only(bodies, "ClusterRole", "resguardo-operator")
+        bodies = kustomized(cluster, MANIFESTS / "base")
+        clusterwide = only(bodies, "ClusterRole", "resguardo-operator")
         clusterwide["metadata"]["name"] = role
         binding = yaml.safe_load((MANIFESTS / "namespace" / "role-binding.yaml").read_text())
         binding["metadata"] |= {"namespace": namespace}

@@ -184,7 +184,7 @@ def test_planted_secrets_are_found_nowhere_and_the_search_finds_what_is_there(po
     known = {
         "arguments": control, "environment": control, "pods": control, "pods' logs": control,
         "operator's log": portal.bucket.removeprefix("test-"), "events": portal.role, "backuppolicies": portal.role, "restorerequests": portal.role,
-        "jobs": portal.bucket, "cronjobs": portal.bucket, "configmaps": "kube-root-ca.crt", "operator's HTTP": "{",
+        "jobs": portal.bucket, "cronjobs": portal.bucket, "configmaps": "kube-root-ca.crt", "operator's HTTP": "{", "operator's metrics": namespace,
         "bucket's documents": portal.database, "bucket's data": "petição",
     }  # fmt: skip
     assert known.keys() == texts.keys()

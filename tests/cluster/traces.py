@@ -82,8 +82,9 @@ def traces_in_cluster(cluster: Cluster, namespace: str) -> dict[str, str]:
     texts["pods' logs"] = "\n".join(logs_by_pod(cluster, namespace).values())
     texts["operator's log"] = cluster.kubectl("logs", "-n", "resguardo-system", "deployment/resguardo-operator")
     (operator,) = cluster.list("pods", "resguardo-system", "app.kubernetes.io/component=operator")
-    path = f"/api/v1/namespaces/resguardo-system/pods/{operator['metadata']['name']}:8080/proxy/healthz"
-    texts["operator's HTTP"] = cluster.kubectl("get", "--raw", path)
+    pod = f"/api/v1/namespaces/resguardo-system/pods/{operator['metadata']['name']}"
+    texts["operator's HTTP"] = cluster.kubectl("get", "--raw", f"{pod}:8080/proxy/healthz")
+    texts["operator's metrics"] = cluster.kubectl("get", "--raw", f"{pod}:8081/proxy/metrics")
     return texts
 
 

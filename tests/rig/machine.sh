@@ -27,7 +27,7 @@ packages_for() {
   case $1 in
     data) echo postgresql-15 python3-venv ca-certificates pgbouncer faketime ;;
     bench) packages_for data; echo restic ;;
-    cluster) packages_for data; echo containerd runc containernetworking-plugins iptables iproute2 conntrack buildah skopeo debootstrap openssl curl kmod ;;
+    cluster) packages_for data; echo containerd runc containernetworking-plugins iptables iproute2 conntrack buildah skopeo debootstrap openssl curl kmod prometheus ;;
     *) fail "no such set of packages: $1" ;;
   esac
 }
