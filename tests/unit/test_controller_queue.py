@@ -76,6 +76,28 @@ def test_the_same_resource_is_never_worked_on_twice_at_once_and_no_event_is_lost
     assert (most, done) == (1, 2)
 
 
+@pytest.mark.parametrize("steps", range(4))
+def test_it_ends_when_it_is_told_to_whatever_it_is_told_at_the_same_moment(steps: int) -> None:
+    """Else an operator that is told to stop would wait for the kubelet to kill it."""
+
+    async def work(key: Key) -> Next:
+        return Next()
+
+    async def play() -> bool:
+        queue = WorkQueue(work)
+        running = asyncio.create_task(queue.run())
+        await asyncio.sleep(0.01)
+        queue.wake(A)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=1)
+        running.cancel()
+        return running in done
+
+    assert asyncio.run(play())
+
+
 def test_a_failure_is_tried_again_and_holds_up_nobody_else() -> None:
     done: list[Key] = []
 

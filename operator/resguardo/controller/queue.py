@@ -80,7 +80,9 @@ class WorkQueue:
         )
         wait = min([LONGEST_SLEEP, *(moment - now for moment in free)])
         try:
-            await asyncio.wait_for(self._told.wait(), max(0.0, wait.total_seconds()))
+            # Not wait_for: before Python 3.12 it forgets that it was cancelled, where what it waits for comes at that moment.
+            async with asyncio.timeout(max(0.0, wait.total_seconds())):
+                await self._told.wait()
         except TimeoutError:
             return
         self._told.clear()
