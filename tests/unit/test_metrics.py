@@ -157,7 +157,8 @@ class TestAScrape:
 
     def test_what_was_deleted_while_no_watch_told_is_gone_with_the_next_look_at_it(self, world: World) -> None:
         world.accepted_policy()
-        metrics = world.controller.metrics
+        metrics = Metrics()
+        world.controller.known = metrics.known
         metrics.known.see(POLICY_KEY, world.cluster.get("BackupPolicy", "default", "portal-prod"))
         world.cluster.delete("BackupPolicy", "portal-prod")
         world.controller.reconcile(POLICY_KEY)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ from resguardo.api.names import POLICY_KIND, REQUEST_KIND
 from resguardo.controller.cluster import Cluster, ClusterError
 from resguardo.controller.effects import Refused, carry_out, write_status
 from resguardo.controller.handlers import configured, register
-from resguardo.controller.metrics import Metrics
+from resguardo.controller.metrics import Known, Metrics
 from resguardo.controller.observation import observe_policy, observe_request
 from resguardo.controller.outcome import Key, Outcome, Refusal
 from resguardo.controller.queue import SETTLING, WORKERS, Next, WorkQueue
@@ -78,9 +79,9 @@ async def _serve(
     if identity is None:
         raise ClusterError(404, "there is no namespace kube-system, whose uid says which cluster this is")
     settings = Settings(image=pods_image, cluster_id=identity["metadata"]["uid"])
-    controller = Controller(cluster, settings, metrics=metrics)
+    controller = Controller(cluster, settings, known=metrics.known, measured=metrics.reconcile)
     registry = kopf.OperatorRegistry()
-    register(registry, controller.queue.wake, metrics.known.see)
+    register(registry, controller.queue.wake, controller.known.see)
     log.info("serving %s", "all namespaces" if namespaces is None else ", ".join(namespaces))
     queue = asyncio.create_task(controller.queue.run())
     watches = asyncio.create_task(
@@ -129,7 +130,9 @@ class Controller:
     cluster: Cluster
     settings: Settings
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    metrics: Metrics = field(default_factory=Metrics)
+    known: Known = field(default_factory=Known)
+    #: Around each look at a resource of a kind.
+    measured: Callable[[str], AbstractContextManager[None]] = lambda _kind: nullcontext()
     queue: WorkQueue = field(init=False)
     _refusals: dict[Key, Refusal] = field(default_factory=dict)
     _seniority: Seniority = field(init=False)
@@ -139,7 +142,7 @@ class Controller:
         self._seniority = Seniority(self.settings.version)
 
     async def _work(self, key: Key) -> Next:
-        with self.metrics.reconcile(key.kind):
+        with self.measured(key.kind):
             return await asyncio.to_thread(self.reconcile, key)
 
     def reconcile(self, key: Key) -> Next:
@@ -149,7 +152,7 @@ class Controller:
             self._refusals.pop(key, None)
             self._seniority.forget(key)
             # A watch that begins anew does not tell what was deleted meanwhile.
-            self.metrics.known.see(key, None)
+            self.known.see(key, None)
             return Next()
         now = self.clock()
         if (until := self._seniority.stands_back_until(key, resource, now)) is not None:
