@@ -35,8 +35,8 @@ demo: venv cluster ## Back up, lose and restore a portal's database on a real cl
 	@source $(ENV) && $(PYTHON) -m tests.demo
 
 ##@ Test
-test: ## Everything but test-faults: check, test-unit, test-data, test-data-newer, test-cluster
-	@$(RIG)/test.sh check test-unit test-data test-data-newer test-cluster
+test: ## Everything: check, test-unit, test-data, test-data-newer, test-cluster, test-faults
+	@$(RIG)/test.sh check test-unit test-data test-data-newer test-cluster test-faults-cluster
 
 check: venv ## Lint, format, types, layers, generated files
 	.venv/bin/ruff check

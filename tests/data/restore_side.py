@@ -134,8 +134,9 @@ def restore(
         with analyzing(server, temporary, deadline):
             verification = verify(server, temporary, census, deadline=deadline)
         left = apply_properties(
-            server, temporary, census.database, mark, ownership=wishes.ownership, target=target, deadline=deadline
-        )
+            server, temporary, census.database, mark,
+            ownership=wishes.ownership, privileges=plan.database_privileges, target=target, deadline=deadline,
+        )  # fmt: skip
         promote(server, temporary, target, keep_as=kept_as, mark=mark, deadline=deadline)
     finally:
         drop_unfinished(server, temporary, mark, target=target)
@@ -203,6 +204,7 @@ RICH = [
     "ALTER ROLE {reader} IN DATABASE {database} SET statement_timeout TO '5s'",
     "COMMENT ON DATABASE {database} IS 'Portal — produção\nsegunda linha'",
     "REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC",
+    "REVOKE TEMPORARY ON DATABASE {database} FROM {app}",
     "GRANT CONNECT ON DATABASE {database} TO {reader} WITH GRANT OPTION",
     "GRANT CREATE ON DATABASE {database} TO {odd}",
     "ALTER DATABASE {database} CONNECTION LIMIT 17",

@@ -88,7 +88,7 @@ def test_a_backup_is_written_as_plain_sql_for_psql(place: Place) -> None:
     assert place.postgres.query("SELECT count(*) FROM peticoes", database=target) == [(50000,)]
 
 
-def test_what_the_server_refuses_only_after_loading_is_in_the_log_too(place: Place) -> None:
+def test_privileges_that_the_role_cannot_give_are_in_the_log_before_anything_is_loaded(place: Place) -> None:
     server = place.postgres
     owner, reader, other = (server.make_role(word) for word in ("dona", "leitor", "outro"))
     place.database = server.fresh_database("tarde", owner=owner)
@@ -96,15 +96,23 @@ def test_what_the_server_refuses_only_after_loading_is_in_the_log_too(place: Pla
     server.execute(f"GRANT CONNECT ON DATABASE {place.database} TO {other}", login=server.login_as(reader))
     place.run("backup", "-f", place.policy())
     server.drop_database(place.database)
-    place.credentials(database__username=server.make_role("restaura", attributes="LOGIN CREATEDB CREATEROLE"))
+    restorer = server.make_role("restaura", attributes="LOGIN CREATEDB CREATEROLE")
+    place.credentials(database__username=restorer)
 
     report, _, log = place.run("restore", "-f", place.request("late"), "-f", place.policy())
 
     assert (report.reason, report.restore is not None) == ("Restored", True)
-    refused = f'privileges {other}=c/{reader} on the database: permission denied to set role "{reader}"'
-    assert (report.restore.omitted if report.restore else []) == [refused]
+    left_out = (
+        "privileges on the database that another role than its owner had granted, in whose name role "
+        f"{restorer} cannot grant: {other}=c/{reader}"
+    )
+    assert (report.restore.omitted if report.restore else []) == [left_out]
     told = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    assert [line["what"] for line in told if line["event"] == "left out or different"] == [refused]
+    assert [line["what"] for line in told if line["event"] == "left out or different"] == [left_out]
+    events = [line["event"] for line in told]
+    assert events.index("left out or different") < events.index("loaded the data")
+    granted = server.query(f"SELECT datacl::text FROM pg_database WHERE datname = '{place.database}'")
+    assert f"{reader}=c*/{owner}" in granted[0][0]
 
 
 def test_a_multirange_type_belongs_to_its_ranges_owner_again(place: Place) -> None:

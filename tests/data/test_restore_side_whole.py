@@ -173,6 +173,53 @@ def test_a_role_without_superuser_lists_what_it_had_to_leave_out(
         assert postgres_server.query(query, database=f"{rich.database[:20]} next") == []
 
 
+#: The reader grants on what the owner granted it (RICH); no managed server lets anybody give settings to a superuser.
+LATE = (
+    "SET ROLE {reader}; GRANT CONNECT ON DATABASE {database} TO {other} WITH GRANT OPTION; RESET ROLE",
+    "SET ROLE {other}; GRANT CONNECT ON DATABASE {database} TO {odd}; RESET ROLE",
+)
+
+
+def test_what_the_server_would_refuse_only_after_loading_is_in_the_plan(
+    postgres_server: PostgresServer, server: Server, limited: Server, make_rich: Maker, tmp_path: Path
+) -> None:
+    boss = postgres_server.make_role("chefe", attributes="SUPERUSER NOLOGIN")
+    rich = make_rich(*LATE, f"ALTER ROLE {boss} IN DATABASE {{database}} SET work_mem TO '8MB'")
+    roles = rich.roles
+    dump = make_dump(server, rich.database, tmp_path / "dump")
+
+    restored = restore(limited, dump, wish(f"{rich.database[:20]} next"))
+
+    reader, other, odd = roles["reader"], roles["other"], roles["odd"].replace('"', '""')
+    left_out = sorted([f"{other}=c*/{reader}", f'"{odd}"=c/{other}'])
+    privileges, setting = restored.plan.omitted
+    assert privileges.endswith(f"in whose name role {limited.login.username} cannot grant: {', '.join(left_out)}")
+    assert setting.startswith(f"setting work_mem of role {boss}: ")
+    assert list(restored.plan.omitted) == restored.omitted
+    kept = {*(dump.census.database.acl or [])} - set(left_out)
+    with server.connect(f"{rich.database[:20]} next") as connection:
+        assert {*(read_properties(connection).acl or [])} == kept
+
+
+def test_what_it_refuses_all_the_same_is_told_once_it_has(
+    postgres_server: PostgresServer, server: Server, limited: Server, make_rich: Maker, tmp_path: Path
+) -> None:
+    rich = make_rich(LATE[0])
+    reader, restorer = rich.roles["reader"], str(limited.login.username)
+    dump = make_dump(server, rich.database, tmp_path / "dump")
+    postgres_server.execute(f"GRANT {reader} TO {restorer}")
+
+    def loses_a_right_meanwhile() -> Iterator[bytes]:
+        postgres_server.execute(f"REVOKE {reader} FROM {restorer}")
+        yield from dump.chunks()
+
+    restored = restore(limited, dump, wish(f"{rich.database[:20]} next"), chunks=loses_a_right_meanwhile())
+
+    assert restored.plan.omitted == ()
+    refused = f'privileges {rich.roles["other"]}=c*/{reader} on the database: permission denied to set role "{reader}"'
+    assert restored.omitted == [refused]
+
+
 @pytest.mark.parametrize("restorer", ["server", "limited"], ids=["as superuser", "without"])
 def test_roles_that_are_missing_are_made_without_login_and_without_power(
     postgres_server: PostgresServer, make_rich: Maker, tmp_path: Path, restorer: str, request: pytest.FixtureRequest

@@ -248,7 +248,8 @@ class _Restore:
         self._tell(checks=list(verification.checks))
         lacking = apply_properties(
             self.server, temporary, self.census.database, mark,
-            ownership=self.target.ownership, target=name, deadline=self.context.deadline.at,
+            ownership=self.target.ownership, privileges=plan.database_privileges, target=name,
+            deadline=self.context.deadline.at,
         )  # fmt: skip
         self._leave_out(lacking)
         if not verification.is_equal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,17 +11,14 @@ import psycopg
 from psycopg import errors, sql
 
 from resguardo.api.census import DatabaseProperties, DatabaseSetting
+from resguardo.api.errors import PostgresError
 from resguardo.api.request import Ownership
-from resguardo.postgres.aclitem import (
-    DEFAULT_FOR_PUBLIC,
-    AclItem,
-    grants_on_database,
-    in_order_of_granting,
-    parse_acl_item,
-)
 from resguardo.postgres.connection import Server
 from resguardo.postgres.maintenance import alter_database, bounded, comment_on_database, maintenance
 from resguardo.postgres.mark import Mark, with_marks
+from resguardo.rules.aclitem import AclItem, parse_acl_item
+
+_PRIVILEGES = {"C": "CREATE", "c": "CONNECT", "T": "TEMPORARY"}
 
 
 def apply_properties(
@@ -31,13 +28,15 @@ def apply_properties(
     mark: Mark,
     *,
     ownership: Ownership,
+    privileges: Sequence[AclItem],
     target: str,
     deadline: datetime | float,
 ) -> list[str]:
     """Give a loaded database the original's owner, privileges, limits, settings and comment; say what could not be given.
 
-    Comes after everything that needs a session in the database: the connection limit may be 0, and a setting may make it
-    read-only. With Ownership.ROLE the owner stays, and of the privileges only PUBLIC's are set. May be called again.
+    `privileges` are all that anybody gets on the database, in the order of granting. Comes after everything that needs a session
+    in the database: the connection limit may be 0, and a setting may make it read-only. With Ownership.ROLE the owner stays.
+    May be called again.
     """
     omitted: list[str] = []
     with (
@@ -46,7 +45,7 @@ def apply_properties(
     ):
         if ownership is Ownership.ORIGINAL:
             alter_database(connection, name, sql.SQL("OWNER TO {}").format(sql.Identifier(properties.owner)))
-        omitted += _set_privileges(connection, name, properties, ownership)
+        omitted += _set_privileges(connection, name, privileges)
         for setting in properties.settings:
             omitted += _set_setting(connection, name, setting)
         alter_database(
@@ -57,15 +56,14 @@ def apply_properties(
     return omitted
 
 
-def _set_privileges(
-    connection: psycopg.Connection[Any], name: str, properties: DatabaseProperties, ownership: Ownership
-) -> list[str]:
+def _set_privileges(connection: psycopg.Connection[Any], name: str, wanted: Sequence[AclItem]) -> list[str]:
     row = connection.execute(
         "SELECT pg_catalog.pg_get_userbyid(d.datdba), d.datacl::text[] FROM pg_catalog.pg_database d WHERE d.datname = %s",
         [name],
     ).fetchone()
-    owner, present = row or (properties.owner, None)
-    wanted = wanted_privileges(properties, ownership, owner=owner)
+    if row is None:
+        raise PostgresError(f"database {name} is gone")
+    owner, present = row
     database = sql.Identifier(name)
     omitted: list[str] = []
     with connection.transaction():
@@ -73,14 +71,14 @@ def _set_privileges(
         for grantee in dict.fromkeys(["", *(item.grantee for item in present_items if item.grantee != owner)]):
             who = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {} CASCADE").format(database, who))
-        if not any(item.grantee == owner for item in wanted):
-            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(database, sql.Identifier(owner)))
-        for item in in_order_of_granting(wanted, owner):
+        # The owner may grant what it has not.
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(database, sql.Identifier(owner)))
+        for item in wanted:
             try:
                 with connection.transaction():
                     if item.grantor != owner:
                         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(item.grantor)))
-                    for grant in grants_on_database(item, name):
+                    for grant in _grants(item, name):
                         connection.execute(grant)
                     connection.execute("RESET ROLE")
             except (errors.InsufficientPrivilege, errors.UndefinedObject) as error:
@@ -88,28 +86,37 @@ def _set_privileges(
     return omitted
 
 
-def wanted_privileges(properties: DatabaseProperties, ownership: Ownership, *, owner: str) -> list[AclItem]:
-    """What is to be granted on the database. With Ownership.ROLE: the owner everything, PUBLIC no more than in the original."""
-    whole = AclItem(owner, (("C", False), ("T", False), ("c", False)), owner)
-    if properties.acl is None:
-        public = AclItem("", tuple((letter, False) for letter in DEFAULT_FOR_PUBLIC), owner)
-        return [public, whole]
-    items = [parse_acl_item(text) for text in properties.acl]
-    if ownership is Ownership.ORIGINAL:
-        return items
-    return [whole, *(AclItem("", item.privileges, owner) for item in items if not item.grantee)]
+def _grants(item: AclItem, database: str) -> Iterator[sql.Composed]:
+    """The GRANTs of an item; the session's role must be, or be able to act as, its grantor."""
+    grantee = sql.Identifier(item.grantee) if item.grantee else sql.SQL("PUBLIC")
+    for is_grantable in (False, True):
+        words = [
+            _PRIVILEGES[letter]
+            for letter, may_grant in item.privileges
+            if may_grant is is_grantable and letter in _PRIVILEGES
+        ]
+        if words:
+            yield sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
+                sql.SQL(", ".join(words)),
+                sql.Identifier(database),
+                grantee,
+                sql.SQL(" WITH GRANT OPTION" if is_grantable else ""),
+            )
 
 
 def refused_settings(connection: psycopg.Connection[Any], properties: DatabaseProperties, role: str) -> Iterator[str]:
     """The settings that `role`, the session's own, may not give to a database, or that the server does not know.
 
     Whoever may give a setting to itself may give it to a database of its own (validate_option_array_item,
-    src/backend/utils/misc/guc.c): so that is tried, and rolled back.
+    src/backend/utils/misc/guc.c), and whoever may give one to another role, to that role in any database (AlterRoleSet,
+    src/backend/commands/user.c): so that is tried, and rolled back. A role that is not there yet is its maker's.
     """
+    there = {name for (name,) in connection.execute("SELECT rolname FROM pg_catalog.pg_roles")}
     for setting in properties.settings:
+        whose = setting.role if setting.role is not None and setting.role in there else role
         try:
             with connection.transaction(force_rollback=True):
-                connection.execute(sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(role), _assignment(setting)))
+                connection.execute(sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(whose), _assignment(setting)))
         except psycopg.DatabaseError as error:
             if connection.closed or isinstance(error, errors.QueryCanceled):
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -102,21 +103,25 @@ def _read_roles(connection: psycopg.Connection[Any], borrowed: Iterable[str]) ->
     if connection.info.server_version >= 160000:
         settable = "pg_catalog.pg_has_role(r.oid, 'SET')"
         grantable = "pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')"
+        of_use = "m.set_option"
     else:
         settable = "pg_catalog.pg_has_role(r.oid, 'MEMBER')"
         grantable = "(me.rolcreaterole OR pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION'))"
+        of_use = "true"
     rows = connection.execute(
         f"""
         SELECT r.rolname, r.rolsuper, pg_catalog.pg_has_role(r.oid, 'USAGE'), {settable},
                {grantable} AND NOT r.rolsuper AND NOT pg_catalog.pg_has_role(r.oid, me.oid, 'MEMBER'),
                r.rolname = ANY(%s) AND EXISTS (SELECT FROM pg_catalog.pg_auth_members m
-                                               WHERE m.roleid = r.oid AND m.member = me.oid AND m.grantor = me.oid)
+                                               WHERE m.roleid = r.oid AND m.member = me.oid AND m.grantor = me.oid),
+               ARRAY(SELECT DISTINCT g.rolname::text FROM pg_catalog.pg_auth_members m
+                     JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid AND {of_use})
         FROM pg_catalog.pg_roles r
         JOIN pg_catalog.pg_roles me ON me.rolname = current_user
         """.encode(),
         [list(borrowed)],
     )
-    return {name: RoleFacts(*facts) for name, *facts in rows}
+    return {name: replace(RoleFacts(*facts), member_of=tuple(member_of)) for name, *facts, member_of in rows}
 
 
 def _read_extensions(connection: psycopg.Connection[Any]) -> dict[str, AvailableExtension]:

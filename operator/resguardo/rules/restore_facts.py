@@ -19,6 +19,8 @@ class RoleFacts:
     is_grantable: bool = False
     #: The connection's role has granted the membership to itself for another restore, which takes it back when it ends.
     is_borrowed: bool = False
+    #: The roles that it may SET ROLE to by a membership of its own.
+    member_of: tuple[str, ...] = ()
 
     @property
     def can_own(self) -> bool:

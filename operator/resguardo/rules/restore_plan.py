@@ -18,13 +18,15 @@ from resguardo.api.census import Census, Role
 from resguardo.api.errors import RestoreBlocked, TargetBusy, TargetNotEmpty
 from resguardo.api.request import Globals, OnExisting, Ownership
 from resguardo.api.sizes import print_size
+from resguardo.rules.aclitem import AclItem
 from resguardo.rules.archive import Contents, Entry
+from resguardo.rules.database_privileges import plan_database_privileges
 from resguardo.rules.enumeration import enumerated
 from resguardo.rules.identifier import quoted
 from resguardo.rules.load_stages import Stages, load_stages
 from resguardo.rules.restore_facts import TargetFacts
 from resguardo.rules.restore_omissions import TEMPLATE_EXTENSIONS, omissions
-from resguardo.rules.restore_roles import borrow, create_missing, owners_of, roles_named, roles_needed
+from resguardo.rules.restore_roles import borrow, create_missing, owners_of, roles_named, roles_needed, roles_to_act_as
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class RestorePlan:
     owners_to_admit: tuple[str, ...] = ()
     #: GRANTs on schemas, to be repeated once that was taken back.
     schema_privileges: tuple[str, ...] = ()
+    #: All that anybody gets on the database itself, in the order of granting.
+    database_privileges: tuple[AclItem, ...] = ()
     #: What is left out, one sentence each, for status.
     omitted: tuple[str, ...] = ()
     #: What is different and does no harm.
@@ -97,6 +101,8 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
     roles = create_missing(missing, census, facts, wishes.globals)
     owners = set() if without_owners else owners_of(entries, census)
     borrowing = borrow(owners | _target_owner(facts), missing, facts, () if without_owners else entries)
+    acts_as = roles_to_act_as(facts, borrowed=borrowing.roles, created=roles.create)
+    privileges = plan_database_privileges(census.database, wishes.ownership, facts, acts_as=acts_as)
     admitted = [] if facts.is_superuser else sorted(owners - {facts.role})
     omitted = [*left_out.sentences]
     if without_owners:
@@ -121,9 +127,10 @@ def plan_restore(wishes: Wishes, contents: Contents, census: Census, facts: Targ
         schema_privileges=tuple(
             entry.definition for entry in entries if admitted and _is_of_schemas(entry, facts.role)
         ),
+        database_privileges=privileges.granted,
         stages=load_stages(contents.entries, left_out=left_out.dump_ids),
         contents_bytes=contents.size_bytes,
-        omitted=(*omitted, *roles.omitted, *facts.refused_settings),
+        omitted=(*omitted, *privileges.omitted, *roles.omitted, *facts.refused_settings),
         notes=tuple(_notes(entries, census, facts)),
     )
 

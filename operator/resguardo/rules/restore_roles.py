@@ -108,6 +108,21 @@ def _belongings(owner: str, entries: Iterable[Entry]) -> str:
     return f" ({enumerated(its)})" if its else ""
 
 
+def roles_to_act_as(facts: TargetFacts, *, borrowed: Iterable[str], created: Iterable[Role]) -> frozenset[str]:
+    """The roles that the connection's role may SET ROLE to while it restores, by however many memberships."""
+    groups = {name: role.member_of for name, role in facts.roles.items()}
+    groups |= {role.name: tuple(role.member_of) for role in created}
+    # What another restore has borrowed, that one takes back when it ends.
+    lasting = [name for name in groups.get(facts.role, ()) if not facts.roles[name].is_borrowed]
+    reached: set[str] = set()
+    ahead = {facts.role, *borrowed, *lasting}
+    while ahead:
+        name = ahead.pop()
+        reached.add(name)
+        ahead |= set(groups.get(name, ()) if name != facts.role else ()) - reached
+    return frozenset(reached)
+
+
 @dataclass(frozen=True)
 class Borrowing:
     """Memberships that the connection's role needs for the time of the restore."""

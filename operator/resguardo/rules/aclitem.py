@@ -1,4 +1,4 @@
-"""Privileges as the catalogs print them (aclitem), and as SQL sets them.
+"""Privileges as the catalogs print them: aclitem.
 
 src/backend/utils/adt/acl.c: putid, aclitemout. Privileges of a database: C is CREATE, c CONNECT, T TEMPORARY.
 """
@@ -8,12 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from psycopg import sql
-
-DATABASE_PRIVILEGES = {"C": "CREATE", "c": "CONNECT", "T": "TEMPORARY"}
-#: What PUBLIC has on a database that nobody granted or revoked anything on.
-DEFAULT_FOR_PUBLIC = ("c", "T")
 
 
 @dataclass(frozen=True)
@@ -64,21 +58,3 @@ def in_order_of_granting(items: Sequence[AclItem], owner: str) -> Iterator[AclIt
         yield from ready
         able.update(item.grantee for item in ready if any(is_grantable for _, is_grantable in item.privileges))
         left = [item for item in left if item not in ready]
-
-
-def grants_on_database(item: AclItem, database: str) -> Iterator[sql.Composed]:
-    """The GRANTs of an item; the session's role must be, or be able to act as, its grantor."""
-    grantee = sql.Identifier(item.grantee) if item.grantee else sql.SQL("PUBLIC")
-    for is_grantable in (False, True):
-        words = [
-            DATABASE_PRIVILEGES[letter]
-            for letter, may_grant in item.privileges
-            if may_grant is is_grantable and letter in DATABASE_PRIVILEGES
-        ]
-        if words:
-            yield sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(", ".join(words)),
-                sql.Identifier(database),
-                grantee,
-                sql.SQL(" WITH GRANT OPTION" if is_grantable else ""),
-            )
