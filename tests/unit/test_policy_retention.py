@@ -143,10 +143,23 @@ def test_a_strangers_cron_job_of_that_name_is_left_alone_and_told(world: World) 
             "spec": {},
         }
     )
-    world.policy(spec__retention=TIERS)
-    world.settle(POLICY_KEY)
-    assert world.condition("Accepted") == ("False", "NameTaken")
+    world.accepted_policy(spec__retention=TIERS)
+    # Backups go on all the same.
+    assert world.condition("Accepted") == ("True", "CheckPassed")
+    assert world.cron_job()["spec"]["suspend"] is False
+    assert world.condition("Retained") == ("False", "NameTaken")
+    assert world.condition("Ready") == ("False", "NameTaken")
+    assert world.told().count("NameTaken") == 1
     assert world.cron_job(CRON_JOB)["spec"] == {}
+    # Who wants no retention has nothing against it.
+    world.cluster.edit("BackupPolicy", "portal-prod", spec__retention=None)
+    world.settle(POLICY_KEY)
+    assert world.condition("Retained") == ("Unknown", "NotEnforced")
+    world.cluster.edit("BackupPolicy", "portal-prod", spec__retention=TIERS)
+    world.cluster.delete("CronJob", CRON_JOB)
+    world.settle(POLICY_KEY)
+    assert world.condition("Retained") == ("Unknown", "NeverRun")
+    assert world.cron_job(CRON_JOB)["spec"]["schedule"]
 
 
 def test_status_tells_what_is_held_by_tier_and_when_the_first_may_go(world: World) -> None:
@@ -191,3 +204,14 @@ def test_when_retention_was_last_enforced_outlives_pauses_failures_and_jobs(worl
         world.pass_time(days=1)
         retain(world, reason=reason, succeeded=succeeded)
         assert world.status()["retention"]["enforcedAt"] == enforced
+
+
+def test_what_a_run_waited_for_is_forgotten_with_it(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    job = world.cluster.tick_cron_job(CRON_JOB)
+    world.cluster.edit("Job", job, spec__suspend=True)
+    world.settle(POLICY_KEY)
+    assert world.condition("Retained") == ("False", "JobSuspended")
+    world.cluster.delete("Job", job)
+    world.settle(POLICY_KEY)
+    assert world.condition("Retained") == ("Unknown", "NeverRun")

@@ -105,14 +105,16 @@ class _Reconcile:
             find(self.previous.conditions, PolicyCondition.ACCEPTED),
             generation=policy.metadata.generation,
         )
-        cron_jobs = self._cron_jobs(is_suspended=policy.spec.suspend or check_verdict.status is not TRUE)
-        accepted = self._obstacle(cron_jobs) or check_verdict
+        is_suspended = policy.spec.suspend or check_verdict.status is not TRUE
+        for_backups = _CronJob(build_cron_job(policy, self.settings, suspend=is_suspended), self.seen.cron_job)
+        for_retention = self._for_retention(is_suspended=is_suspended)
+        cron_jobs = [for_backups, *([for_retention] if for_retention else [])]
+        accepted = self._obstacle(for_backups) or self._refused() or check_verdict
         plan = acceptance.plan(policy, checks, check_verdict, lost_run=history.lost_run, now=now)
         manual = self._manual(check_verdict)
         next_at = self._next_backup_at(accepted)
         backed_up, late_moment = self._backed_up(history, accepted)
-        is_same_place = self.previous.place == history.place
-        retained = retained_verdict(policy.spec, history.runs, self.previous.conditions if is_same_place else ())
+        retained = self._retained(history, for_retention)
         conditions = self._conditions(Verdicts(accepted, backed_up, retained, size_verdict(history)))
         status = BackupPolicyStatus(
             observed_generation=policy.metadata.generation,
@@ -154,27 +156,34 @@ class _Reconcile:
 
     # --- the objects
 
-    def _cron_jobs(self, *, is_suspended: bool) -> list[_CronJob]:
-        """The backup's, and the retention's where there is one to enforce, or one that has to stop."""
-        policy, settings, retention = self.policy, self.settings, self.policy.spec.retention
-        cron_jobs = [_CronJob(build_cron_job(policy, settings, suspend=is_suspended), self.seen.cron_job)]
-        if retention is not None or self.seen.retention_cron_job is not None:
-            wanted = build_retention_cron_job(policy, settings, suspend=is_suspended or retention is None)
-            cron_jobs.append(_CronJob(wanted, self.seen.retention_cron_job))
-        return cron_jobs
+    def _for_retention(self, *, is_suspended: bool) -> _CronJob | None:
+        """The CronJob that there is retention to enforce by, or that has to stop."""
+        retention, live = self.policy.spec.retention, self.seen.retention_cron_job
+        if retention is None and live is None:
+            return None
+        wanted = build_retention_cron_job(self.policy, self.settings, suspend=is_suspended or retention is None)
+        return _CronJob(wanted, live)
 
-    def _obstacle(self, cron_jobs: Sequence[_CronJob]) -> Verdict | None:
-        for cron_job in cron_jobs:
-            name = cron_job.wanted["metadata"]["name"]
-            if cron_job.claim is Claim.TAKEN:
-                text = f"a CronJob {name} is there that is not this policy's; rename the policy or remove that CronJob"
-                return Verdict(FALSE, Reason.NAME_TAKEN, text)
-            if cron_job.claim is Claim.NEWER:
-                text = f"CronJob {name} was written by a newer Resguardo than {self.settings.version}, which leaves it as it is"
-                return Verdict(FALSE, Reason.NEWER_OPERATOR, text)
-        if self.seen.refusal is not None:
-            return Verdict(FALSE, self.seen.refusal.reason, self.seen.refusal.message)
+    def _obstacle(self, cron_job: _CronJob) -> Verdict | None:
+        name = cron_job.wanted["metadata"]["name"]
+        if cron_job.claim is Claim.TAKEN:
+            text = f"a CronJob {name} is there that is not this policy's; rename the policy or remove that CronJob"
+            return Verdict(FALSE, Reason.NAME_TAKEN, text)
+        if cron_job.claim is Claim.NEWER:
+            text = f"CronJob {name} was written by a newer Resguardo than {self.settings.version}, which leaves it as it is"
+            return Verdict(FALSE, Reason.NEWER_OPERATOR, text)
         return None
+
+    def _refused(self) -> Verdict | None:
+        refusal = self.seen.refusal
+        return Verdict(FALSE, refusal.reason, refusal.message) if refusal is not None else None
+
+    def _retained(self, history: History, cron_job: _CronJob | None) -> Verdict:
+        """What stands in the way of retention is no obstacle to backups, which go on."""
+        obstacle = self._obstacle(cron_job) if cron_job and self.policy.spec.retention else None
+        is_same_place = self.previous.place == history.place
+        conditions = self.previous.conditions if is_same_place else ()
+        return obstacle or retained_verdict(self.policy.spec, history.runs, conditions)
 
     def _healed(self, checks: Sequence[Run]) -> list[Object]:
         """The running check as it was made, where somebody edited it. What an older version made stays as it is."""

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from resguardo.api.conditions import Condition, ConditionStatus, PolicyCondition, Reason
 from resguardo.api.policy import BackupPolicySpec
 from resguardo.api.report import Task
-from resguardo.controller.runs import Run
+from resguardo.controller.outcome import REPORTED_REASONS
+from resguardo.controller.runs import NODE_LOST, OUT_OF_MEMORY, Run
 from resguardo.rules.conditions import Verdict, find
+from resguardo.rules.pauses import Pause
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+
+#: The words for how a run ended; any other is one for what a run waits for.
+RESULTS = {Reason.RETENTION_ENFORCED, Reason.REPORT_LOST, OUT_OF_MEMORY, NODE_LOST, *Pause, *REPORTED_REASONS}
 
 
 def retained_verdict(spec: BackupPolicySpec, runs: Sequence[Run], previous: Sequence[Condition]) -> Verdict:
@@ -34,11 +39,11 @@ def retained_verdict(spec: BackupPolicySpec, runs: Sequence[Run], previous: Sequ
 
 
 def last_told(previous: Sequence[Condition]) -> Verdict:
-    """What the last run came to, as status tells it when its Job is gone."""
+    """What the last run came to, as status tells it when its Job is gone; what a run waited for ends with its waiting."""
     before = find(previous, PolicyCondition.RETAINED)
-    if before is not None and before.status is not UNKNOWN:
+    if before is not None and before.status is not UNKNOWN and before.reason in RESULTS:
         return Verdict(before.status, before.reason, before.message)
-    return Verdict(UNKNOWN, Reason.NEVER_RUN, "retention has not run yet; it does once a day")
+    return Verdict(UNKNOWN, Reason.NEVER_RUN, "no run of retention is known of; it runs once a day")
 
 
 def _result(run: Run) -> Verdict:
