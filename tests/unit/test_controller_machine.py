@@ -41,7 +41,7 @@ class ClusterLife(People, ControlPlane, Operators):
     @initialize(nothing_answers_at_the_end=st.booleans())
     def begins(self, nothing_answers_at_the_end: bool) -> None:
         self.nothing_answers_at_the_end = nothing_answers_at_the_end
-        self.policy_is_applied("portal", "own-1")
+        self.policy_is_applied("portal", "own-1", retains=True)
         self.settle()
 
     @rule(name=st.sampled_from(POLICIES))

@@ -16,7 +16,7 @@ from tests.unit.small_cluster import Body, SmallCluster
 
 Version = tuple[int, ...]
 #: Conditions of which a change is worth an Event.
-TOLD_CONDITIONS = ("Accepted", "BackedUp", "Succeeded", "PreviousDropped")
+TOLD_CONDITIONS = ("Accepted", "BackedUp", "Retained", "Succeeded", "PreviousDropped")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class AuditedCluster(SmallCluster):
         live = self._objects.get(("Job", name))
         if live is not None and live["metadata"]["uid"] == uid:
             self._audit_touch(live, "would be deleted")
-            if live["metadata"]["labels"][TASK_LABEL] in ("backup", "restore"):
+            if live["metadata"]["labels"][TASK_LABEL] in ("backup", "restore", "retention"):
                 assert live["status"].get("conditions"), f"Job {name} runs, and would be deleted"
         self._answer(lambda: super(AuditedCluster, self).delete_job(namespace, name, uid))
 

@@ -16,11 +16,11 @@ SAYS = st.sampled_from(["report", "report", "report", "lost", "oom", "gone"])
 class ControlPlane(Life):
     """Jobs, pods, nodes, clocks."""
 
-    @rule(name=policy_names)
-    def schedule_fires(self, name: str) -> None:
-        body = self.cluster.body("CronJob", f"{name}-backup")
+    @rule(name=policy_names, task=st.sampled_from(["backup", "retention"]))
+    def schedule_fires(self, name: str, task: str) -> None:
+        body = self.cluster.body("CronJob", f"{name}-{task}")
         if body and not body["spec"]["suspend"] and body["metadata"]["uid"] not in self.cluster.foreign:
-            self.work.fire(f"{name}-backup")
+            self.work.fire(f"{name}-{task}")
 
     @rule(pick=picks, waits=st.booleans())
     def pod_starts_or_waits(self, pick: int, waits: bool) -> None:
@@ -77,7 +77,8 @@ class ControlPlane(Life):
     def a_night_goes_by(self, works: bool, says: str, policy: str) -> None:
         """Everything comes to rest, the schedule fires, what runs ends alike, and everything comes to rest again."""
         self.settle()
-        self.schedule_fires(policy)
+        for task in ("backup", "retention"):
+            self.schedule_fires(policy, task)
         self._all_end(works, says)
         self.settle()
 

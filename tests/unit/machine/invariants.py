@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,9 +11,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from resguardo.api.documents import read_document
+from resguardo.api.names import FROZEN_POLICY_ANNOTATION, TASK_LABEL
 from resguardo.api.policy import BackupPolicyStatus
+from resguardo.api.report import Task
 from resguardo.api.request import RestoreRequest, RestoreRequestStatus
-from resguardo.controller.runs import parse_time
+from resguardo.controller.runs import ENDING_SLACK, parse_time
 from tests.unit.machine.workload import Workload, place_of
 from tests.unit.small_cluster import Body
 
@@ -35,7 +38,16 @@ def facts(policy: Body | None) -> dict[str, Any]:
     run = status.get("lastRun") or {}
     told = {
         key: status.get(key)
-        for key in ("observedGeneration", "place", "inventory", "inventoryAt", "lastBackup", "nextBackupAt")
+        for key in (
+            "observedGeneration",
+            "place",
+            "inventory",
+            "inventoryAt",
+            "lastBackup",
+            "nextBackupAt",
+            "lateAt",
+            "retention",
+        )
     }
     return told | {"conditions": conditions(policy or {}), "lastRun": (run.get("jobName"), run.get("succeeded"))}
 
@@ -95,17 +107,52 @@ def claims_are_true(policy: Body, work: Workload) -> None:
         assert run["succeeded"] == work.made_backup[run["jobName"]], run
 
 
-def what_is_not_accepted_is_suspended(policy: Body, cron_job: Body | None) -> None:
-    """Of a CronJob that is the policy's own."""
+def what_is_not_accepted_is_suspended(policy: Body, cron_job: Body | None, *, is_wanted: bool = True) -> None:
+    """Of a CronJob that is the policy's own, and that it wants, or wanted once."""
     if cron_job is None or not any(
         o["uid"] == policy["metadata"]["uid"] for o in cron_job["metadata"].get("ownerReferences", [])
     ):
         return
     told = conditions(policy).get("Accepted", ("", ""))
     if told[0] == "True":
-        assert cron_job["spec"]["suspend"] is bool(policy["spec"].get("suspend", False))
+        assert cron_job["spec"]["suspend"] is (bool(policy["spec"].get("suspend", False)) or not is_wanted)
+        assert cron_job["spec"]["schedule"] != "* * * * *", "what a vandal wrote stands"
     elif told[1] not in ("NewerOperator", "DocumentInvalid", "ObjectsRefused"):
         assert cron_job["spec"]["suspend"] is True, told
+
+
+def retained_is_what_a_run_came_to(policy: Body, cron_job: Body | None, work: Workload) -> None:
+    """Readable, whatever became of the runs; True only of a run that was, and of one that is wanted."""
+    told = conditions(policy).get("Retained")
+    if told is None:
+        return
+    status, reason = told
+    spec, enforced_at = policy["spec"], policy["status"].get("retention", {}).get("enforcedAt")
+    if enforced_at is not None:
+        assert enforced_at in work.enforced.get(place_of(spec), set()), f"{enforced_at}: {work.enforced}"
+    if not spec.get("retention"):
+        assert told == ("Unknown", "NotEnforced")
+    elif spec.get("suspend"):
+        assert told == ("Unknown", "Suspended")
+    elif status == "True":
+        assert reason == "RetentionEnforced"
+        assert enforced_at is not None
+    if reason == "CreateContainerConfigError":
+        running = [work.cluster.body("Job", name) for name in work.running()]
+        tasks = [job["spec"]["template"]["metadata"]["labels"][TASK_LABEL] for job in running if job]
+        assert Task.RETENTION in tasks, "it waits, and no run does"
+    if spec.get("retention") and conditions(policy)["Accepted"][0] == "True":
+        assert cron_job is not None, "nothing carries retention out"
+
+
+def no_retention_hangs(policy: Body, jobs: Sequence[Body], now: datetime) -> None:
+    """A run on a lost node is removed once it is given up: Forbid would keep the next ones from running."""
+    for job in jobs:
+        owner = json.loads(job["spec"]["template"]["metadata"]["annotations"][FROZEN_POLICY_ANNOTATION])["metadata"]
+        if job["metadata"]["labels"].get(TASK_LABEL) != Task.RETENTION or owner["uid"] != policy["metadata"]["uid"]:
+            continue
+        told = [item for item in job["status"].get("conditions", []) if item["type"] == "FailureTarget"]
+        assert not told or now < parse_time(told[0]["lastTransitionTime"]) + ENDING_SLACK, job["metadata"]["name"]
 
 
 def late_from(policy: Body) -> datetime | None:

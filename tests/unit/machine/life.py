@@ -86,6 +86,12 @@ class Life(RuleBasedStateMachine):
             if key.kind == "BackupPolicy":
                 invariants.ready_is_true_only_when_nothing_is_false(body)
                 invariants.what_is_not_accepted_is_suspended(body, self.cluster.body("CronJob", f"{key.name}-backup"))
+                retention = self.cluster.body("CronJob", f"{key.name}-retention")
+                is_wanted = bool(body["spec"].get("retention"))
+                invariants.what_is_not_accepted_is_suspended(body, retention, is_wanted=is_wanted)
+                invariants.retained_is_what_a_run_came_to(body, retention, self.work)
+                hanging = [job for name in self.work.hanging() if (job := self.cluster.body("Job", name))]
+                invariants.no_retention_hangs(body, hanging, self.operators_now())
                 invariants.late_is_told_to_the_second(body, self.operators_now())
                 invariants.claims_are_true(body, self.work)
 

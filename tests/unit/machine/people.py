@@ -16,20 +16,28 @@ from tests.unit.machine.life import Life, keys, picks, policy_names, request_nam
 
 #: "own-1" is a policy's own bucket; the other one both policies may want.
 buckets = st.sampled_from(["own-1", "own-2", "common"])
+RETENTION = {"daily": "30d"}
 
 
 class People(Life):
     """Those who may change resources, and those who should not."""
 
-    @rule(name=policy_names, bucket=buckets)
-    def policy_is_applied(self, name: str, bucket: str) -> None:
+    @rule(name=policy_names, bucket=buckets, retains=st.booleans())
+    def policy_is_applied(self, name: str, bucket: str, retains: bool) -> None:
         if self.cluster.body("BackupPolicy", name):
             return
         body = copy.deepcopy(POLICY)
         body["metadata"]["name"] = name
         body["spec"]["timeout"] = "30m"
         body["spec"]["store"]["s3"]["bucket"] = bucket.replace("own", name)
+        if retains:
+            body["spec"]["retention"] = RETENTION
         self.cluster.put(body)
+
+    @rule(name=policy_names, retains=st.booleans())
+    def policy_wants_retention_or_none(self, name: str, retains: bool) -> None:
+        if self.cluster.body("BackupPolicy", name):
+            self.cluster.edit("BackupPolicy", name, spec__retention=RETENTION if retains else None)
 
     @rule(name=request_names, policy=policy_names, replaces=st.booleans(), hours=st.sampled_from([0, 1, 200]))
     def request_is_applied(self, name: str, policy: str, replaces: bool, hours: int) -> None:
@@ -107,9 +115,9 @@ class People(Life):
         else:
             self.cluster.edit(kind, name, metadata__labels__stranger="yes")
 
-    @rule(name=st.sampled_from(["archive-backup", "second-restore", "third-restore"]))
+    @rule(name=st.sampled_from(["archive-backup", "archive-retention", "second-restore", "third-restore"]))
     def stranger_takes_a_name(self, name: str) -> None:
-        kind = "CronJob" if name.endswith("-backup") else "Job"
+        kind = "Job" if name.endswith("-restore") else "CronJob"
         if self.cluster.body(kind, name) is None:
             metadata = {"name": name, "namespace": "default"}
             spec = {"suspend": True, "template": {}}

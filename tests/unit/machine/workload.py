@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from resguardo.api.base import canonical_hash
+from resguardo.api.base import canonical_hash, print_time
 from resguardo.api.documents import read_document
 from resguardo.api.names import (
     FROZEN_POLICY_ANNOTATION,
@@ -17,7 +17,7 @@ from resguardo.api.names import (
     TAKE_OVER_ANNOTATION,
     TASK_LABEL,
 )
-from resguardo.api.policy import BackupSummary, Inventory
+from resguardo.api.policy import BackupSummary, Inventory, RetentionSummary
 from resguardo.api.report import Report, RestoreOutcome, Subject, Task
 from resguardo.api.request import RestoreRequest
 from resguardo.controller.objects import DEADLINE_SLACK, HISTORY
@@ -55,6 +55,8 @@ class Workload:
     buckets: dict[Place, list[BackupSummary]] = field(default_factory=dict)
     #: By Job name: whether a backup run that ended put a backup into the bucket.
     made_backup: dict[str, bool] = field(default_factory=dict)
+    #: When a run of retention did all that was to be done.
+    enforced: dict[Place, set[str]] = field(default_factory=dict)
     #: The fingerprints of requests whose restored database stands (their marks).
     marks: set[str] = field(default_factory=set)
     #: Names of Jobs that a schedule's time has come for; it comes only once, though somebody deletes the Job.
@@ -236,6 +238,8 @@ class Workload:
                 return self._backup(job, works)
             case Task.RESTORE:
                 return self._restore(job, works)
+            case Task.RETENTION:
+                return self._retention(job, works)
             case Task.DROP_PREVIOUS:
                 return self._report(job, Task.DROP_PREVIOUS, None if works else "DatabaseUnreachable")
 
@@ -271,6 +275,22 @@ class Workload:
         )
         self.buckets.setdefault(place, []).append(made)
         return self._report(job, Task.BACKUP, None, backup=made, **self._in_bucket(place))
+
+    def _retention(self, job: Body, works: bool) -> Report:
+        policy = _frozen(job, FROZEN_POLICY_ANNOTATION)
+        place = place_of(policy["spec"])
+        owner = self.owners.get(place[0])
+        if owner is None or owner.policy != policy["metadata"]["name"]:
+            return self._report(job, Task.RETENTION, "PrefixOwned")
+        held = self._in_bucket(place)
+        if not works and held["inventory"].backups % 2:
+            return self._report(job, Task.RETENTION, "StoreAccessDenied", **held)
+        # A pause is a success too, but for its reason.
+        reason = "RetentionEnforced" if works else "TooMuchAtOnce"
+        if works:
+            self.enforced.setdefault(place, set()).add(print_time(self.cluster.now))
+        report = self._report(job, Task.RETENTION, None, retention=RetentionSummary(), **held)
+        return report.model_copy(update={"reason": reason})
 
     def _restore(self, job: Body, works: bool) -> Report:
         request = read_document(_frozen(job, FROZEN_REQUEST_ANNOTATION))
