@@ -119,16 +119,18 @@ def test_two_operators_at_once_do_everything_once(portal: Portal) -> None:
     cluster.kubectl("scale", *OPERATOR, "--replicas=2")
     try:
         cluster.kubectl("rollout", "status", *OPERATOR, "--timeout=120s", timeout=130)
-        policy = portal.policy()
+        policy = portal.policy(retention={"daily": "30d"})
         policy["metadata"]["annotations"] = {"resguardo.dev/backup-requested-at": "2026-11-23T12:00:00Z"}
         cluster.apply(policy)
         cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="backup done")
+        cluster.kubectl("create", "job", "--from=cronjob/portal-retention", "retention", "-n", namespace)
+        cluster.wait_for("bp", "portal", namespace, has_condition("Retained", "True"), until="backup done")
         portal.drop_database()
         cluster.apply(portal.request("dr"))
         cluster.wait_for("rr", "dr", namespace, has_condition("Succeeded", "True", "Restored"), until="restore done")
     finally:
         cluster.kubectl("scale", *OPERATOR, "--replicas=1")
-    for task in ("check", "backup", "restore"):
+    for task in ("check", "backup", "restore", "retention"):
         assert len(cluster.list("jobs", namespace, f"resguardo.dev/task={task}")) == 1
     for reason in ("CheckPassed", "BackupRequested", "BackupSucceeded", "Restored"):
         assert len(events(portal, reason)) == 1

@@ -154,7 +154,7 @@ def lost_node(portal: Portal) -> Iterator[str]:
     portal.cluster.kubectl("delete", "node", name)
 
 
-def test_a_backup_and_a_restore_on_a_lost_node_are_given_up_and_later_backups_run(
+def test_a_backup_a_restore_and_retention_on_a_lost_node_are_given_up_and_later_ones_run(
     portal: Portal, lost_node: str
 ) -> None:
     cluster, namespace = portal.cluster, portal.namespace
@@ -171,30 +171,39 @@ def test_a_backup_and_a_restore_on_a_lost_node_are_given_up_and_later_backups_ru
     # Given a policy whose pods go where a label says, first to the real node
     cluster.kubectl("label", real, f"{PLACE}={namespace}")
     anywhere = {"tolerations": [{"operator": "Exists"}]}
-    jobs = {"nodeSelector": {PLACE: namespace}, **anywhere}
-    make_ready(portal, jobs=jobs)
+    spec = {"jobs": {"nodeSelector": {PLACE: namespace}, **anywhere}, "retention": {"daily": "30d"}}
+    make_ready(portal, **spec)
     back_up(portal, "first")
     databases = portal.databases()
-    make_ready(portal, jobs=jobs, schedule="* * * * *")
+    make_ready(portal, **spec, schedule="* * * * *")
 
-    # When the schedule's next backup and a restore come to the node that is lost, and reach their deadlines there
+    # When the schedule's next backup, a restore and retention come to the node that is lost, and reach their deadlines there
     send_pods(f"node/{lost_node}", away_from=real)
     there = {"nodeSelector": {"kubernetes.io/hostname": lost_node}, **anywhere}
     cluster.apply(portal.request("dr", target={"database": f"{portal.database} b"}, jobs=there))
-    cluster.wait_for("bp", "portal", namespace, lambda _: bound("backup") and bound("restore"), until="next minute")
+    cluster.kubectl("create", "job", "--from=cronjob/portal-retention", "retention", "-n", namespace)
+    cluster.wait_for(
+        "bp", "portal", namespace,
+        lambda _: all(bound(task) for task in ("backup", "restore", "retention")),
+        until="next minute",
+    )  # fmt: skip
     send_pods(real, away_from=f"node/{lost_node}")
     hanging = bound("backup")
     assert hanging is not None
     job = hanging["metadata"]["labels"]["batch.kubernetes.io/job-name"]
-    for name in (job, "dr-restore"):
+    for name in (job, "dr-restore", "retention"):
         cluster.kubectl("patch", "job", name, "-n", namespace, "-p", '{"spec":{"activeDeadlineSeconds":5}}')
 
-    # Then it is told of both, the backup's Job is removed, and a later one makes a backup
+    # Then it is told of each, the Jobs that later ones wait for are removed, and those do their work
     cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "False", "NodeLost"), until="node given up")
     ended = cluster.wait_for(
         "rr", "dr", namespace, has_condition("Succeeded", "False", "Interrupted"), until="node given up"
     )
     assert f"node {lost_node} may be lost" in condition(ended, "Succeeded")["message"]
-    cluster.kubectl("wait", "--for=delete", f"job/{job}", "-n", namespace, "--timeout=60s", timeout=70)
-    cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="next minute")
+    for name in (job, "retention"):
+        cluster.kubectl("wait", "--for=delete", f"job/{name}", "-n", namespace, "--timeout=60s", timeout=70)
+    policy = cluster.wait_for("bp", "portal", namespace, has_condition("BackedUp", "True"), until="next minute")
+    assert condition(policy, "Retained")["reason"] == "NodeLost"
+    cluster.kubectl("create", "job", "--from=cronjob/portal-retention", "again", "-n", namespace)
+    cluster.wait_for("bp", "portal", namespace, has_condition("Retained", "True"), until="backup done")
     assert portal.databases() == databases
