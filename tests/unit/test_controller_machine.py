@@ -38,11 +38,15 @@ class ClusterLife(People, ControlPlane, Operators):
         self.restored: dict[str, set[str]] = {}
         self.nothing_answers_at_the_end = False
 
-    @initialize(nothing_answers_at_the_end=st.booleans())
-    def begins(self, nothing_answers_at_the_end: bool) -> None:
+    @initialize(nothing_answers_at_the_end=st.booleans(), at_work=st.booleans())
+    def begins(self, nothing_answers_at_the_end: bool, at_work: bool) -> None:
+        """With a policy that is new, or one that has been accepted and made its first backup: nothing much befalls others."""
         self.nothing_answers_at_the_end = nothing_answers_at_the_end
         self.policy_is_applied("portal", "own-1", retains=True)
         self.settle()
+        if at_work:
+            self.all_that_runs_succeeds()
+            self.a_night_goes_by(works=True, says="report", policy="portal")
 
     @rule(name=st.sampled_from(POLICIES))
     def status_is_what_the_cluster_shows(self, name: str) -> None:

@@ -10,7 +10,8 @@ from hypothesis.stateful import rule
 from tests.unit.machine.life import Life, picks, policy_names
 
 #: What is left to see of a process: most leave a Report.
-SAYS = st.sampled_from(["report", "report", "report", "lost", "oom", "gone"])
+SAYS_ALL = ("report", "lost", "oom", "gone")
+SAYS = st.sampled_from(["report", "report", *SAYS_ALL])
 
 
 class ControlPlane(Life):
@@ -21,6 +22,17 @@ class ControlPlane(Life):
         body = self.cluster.body("CronJob", f"{name}-{task}")
         if body and not body["spec"]["suspend"] and body["metadata"]["uid"] not in self.cluster.foreign:
             self.work.fire(f"{name}-{task}")
+
+    @rule(name=policy_names, works=st.booleans(), comes_to=st.sampled_from(["waits", "hangs", *SAYS_ALL]))
+    def retention_runs(self, name: str, works: bool, comes_to: str) -> None:
+        self.schedule_fires(name, "retention")
+        for job in [job for job in self.work.running() if job.startswith(f"{name}-retention")]:
+            if comes_to in SAYS_ALL:
+                self._job_ends(job, works, comes_to, timedelta(seconds=1))
+            elif job not in self.work.working():
+                self.work.start(job, waits=comes_to == "waits")
+                if comes_to == "hangs":
+                    self.work.lose_node(job, works=works)
 
     @rule(pick=picks, waits=st.booleans())
     def pod_starts_or_waits(self, pick: int, waits: bool) -> None:

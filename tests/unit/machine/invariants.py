@@ -45,11 +45,13 @@ def facts(policy: Body | None) -> dict[str, Any]:
             "inventoryAt",
             "lastBackup",
             "nextBackupAt",
-            "lateAt",
             "retention",
         )
     }
-    return told | {"conditions": conditions(policy or {}), "lastRun": (run.get("jobName"), run.get("succeeded"))}
+    # Since when a policy without a backup is in force, only its status knew.
+    late_at = status.get("lateAt") if "lastBackup" in status else None
+    last_run = run.get("jobName"), run.get("succeeded")
+    return told | {"lateAt": late_at, "conditions": conditions(policy or {}), "lastRun": last_run}
 
 
 def fingerprint(request: Body) -> str:
