@@ -15,6 +15,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -156,8 +157,8 @@ class _Tampered(S3Store):
 
     on_part: Callable[[int], None] = staticmethod(lambda _number: None)
 
-    def begin_upload(self, key: str) -> Upload:  # type: ignore[override]
-        upload = super().begin_upload(key)
+    def begin_upload(self, key: str, **options: Any) -> Upload:  # type: ignore[override]
+        upload = super().begin_upload(key, **options)
         send = upload.upload_part
 
         def tampered(number: int, body: bytes | bytearray, *, sha256: bytes) -> None:

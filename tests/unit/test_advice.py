@@ -67,6 +67,24 @@ def test_what_cannot(schedule: str, retention: dict[str, Any], reason: str, mess
 
 
 @pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        ({"daily": "GLACIER_IR"}, "storageClasses.daily is GLACIER_IR, in which everything is paid for 90 days, and retention.daily is 30d"),
+        ({"daily": "STANDARD_IA", "weekly": "GLACIER"}, ""),
+        ({"weekly": "DEEP_ARCHIVE"}, "storageClasses.weekly is DEEP_ARCHIVE, in which everything is paid for 180 days"),
+        ({"monthly": "DEEP_ARCHIVE", "daily": "A_CLASS_OF_ANOTHER_STORE"}, ""),
+        ({"yearly": "GLACIER"}, "storageClasses.yearly is GLACIER, and no backup is ever in it: there is no retention.yearly"),
+    ],
+)  # fmt: skip
+def test_a_class_that_is_paid_for_longer_than_its_tier_is_kept(classes: dict[str, str], told: str) -> None:
+    document = copy.deepcopy(POLICY["spec"]) | {"retention": {"daily": "30d", "weekly": "3mo", "monthly": "1y"}}
+    document["store"]["s3"]["storageClasses"] = classes
+    messages = [warning.message for warning in advise(BackupPolicySpec.model_validate(document))]
+    assert len(messages) == bool(told)
+    assert "".join(messages).startswith(told)
+
+
+@pytest.mark.parametrize(
     ("schedule", "zone", "interval"),
     [
         ("*/5 * * * *", "UTC", timedelta(minutes=5)),

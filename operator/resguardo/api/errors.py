@@ -14,6 +14,7 @@ ResguardoError
 ├── StoreError            the bucket answered, or did not
 │   ├── StoreUnreachable, StoreAccessDenied, BucketNotFound, ObjectMissing
 │   ├── ConditionalWriteNotHonoured, PrefixOwned, WriteConflict
+│   ├── StorageClassRefused, ObjectFrozen
 │   └── ObjectCorrupt, ManifestInvalid, FormatTooNew
 ├── RestoreError          a request that ended without the database it asked for
 │   ├── BackupNotFound, TargetNotEmpty, TargetBusy, RestoreBlocked, RestoreFailed
@@ -224,6 +225,18 @@ class FormatTooNew(StoreError):
     """Written by a newer Resguardo, in a format that this one does not know."""
 
     exit_status = 18
+
+
+class StorageClassRefused(StoreError):
+    """The store does not keep objects in a storage class that the policy names."""
+
+    exit_status = 53
+
+
+class ObjectFrozen(StoreError):
+    """An object lies in a storage class from which it must be brought back before it can be read."""
+
+    exit_status = 14
 
 
 class RestoreError(ResguardoError):

@@ -50,6 +50,9 @@ class ObjectEntry(Exchanged):
     blocks_key: str = Field(max_length=512)
     blocks_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     block_bytes: int = Field(ge=1)
+    storage_class: str | None = Field(
+        None, max_length=64, description="As the store confirmed it; absent where none was asked for."
+    )
 
 
 class SourceIdentity(Exchanged):

@@ -32,6 +32,30 @@ class S3Credentials(Union):
     secret_ref: S3CredentialsRef | None = Field(None, description="A Secret with an access key.")
 
 
+StorageClass = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class StorageClasses(Written):
+    """In which class of the store a backup's dump is kept: that of the longest tier for which the backup stands.
+
+    A tier that is not named has the store's usual class. All but the dump always has.
+    """
+
+    hourly: StorageClass | None = Field(
+        None, description="Of a backup that stands for its hour, and for no longer tier."
+    )
+    daily: StorageClass | None = Field(
+        None, description="Of a backup that stands for its day, and for no longer tier; and of a manual one."
+    )
+    weekly: StorageClass | None = Field(
+        None, description="Of a backup that stands for its week, and for no longer tier, such as STANDARD_IA."
+    )
+    monthly: StorageClass | None = Field(
+        None, description="Of a backup that stands for its month, and for no longer tier, such as GLACIER_IR."
+    )
+    yearly: StorageClass | None = Field(None, description="Of a backup that stands for its year, such as DEEP_ARCHIVE.")
+
+
 class S3Store(Written):
     """A bucket of AWS S3, or of any compatible server."""
 
@@ -71,6 +95,10 @@ class S3Store(Written):
         None, description="Certificate authorities that may vouch for the endpoint; absent: those of the image."
     )
     credentials: S3Credentials = Field(description="How pods prove who they are to the store.")
+    storage_classes: StorageClasses | None = Field(
+        None,
+        description="In which storage class dumps are kept, by the longest tier for which their backup stands.",
+    )
 
     @model_validator(mode="after")
     def _ca_needs_https(self) -> Self:
@@ -83,3 +111,9 @@ class Store(Union):
     """Where backups are kept. Exactly one member."""
 
     s3: S3Store | None = Field(None, description="A bucket of AWS S3 or a compatible server.")
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """The class of each tier that has one of its own, in the store's words."""
+        named = self.s3.storage_classes if self.s3 else None
+        return named.model_dump(exclude_none=True) if named else {}

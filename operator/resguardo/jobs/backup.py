@@ -27,13 +27,14 @@ from resguardo.api.sizes import print_size
 from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
 from resguardo.jobs.former import Former, find_oddities, read_former, rows_by_table, tiers_of
 from resguardo.jobs.task import Context, Findings
-from resguardo.postgres.census import census_beside
+from resguardo.postgres.census import census_beside, read_system_identifier
 from resguardo.postgres.connection import Server
 from resguardo.postgres.dump import dump, dump_globals, output, tool_versions
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.postgres.snapshot import open_snapshot
 from resguardo.rules.census_budget import census_budget, lock_patience, lock_timeout
 from resguardo.rules.growth import ROWS_MIN
+from resguardo.rules.storage_classes import class_of
 from resguardo.store.catalogue import (
     Attempt,
     backup_summary,
@@ -72,7 +73,7 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     try:
         # What would be lost is the work of hours, so that a store which is away for a moment is waited for longer.
         patient_store = context.credentials.open_store(policy.spec.store, patient=True)
-        made = _Making(patient_store, backup_id, policy, context).make()
+        made = _Making(patient_store, attempt, policy, former, context).make()
         manifest = _manifest(policy, owner, attempt, made, former)
         manifest = manifest.model_copy(update={"oddities": find_oddities(store, manifest, made.census, former, policy)})
         verify_owner(store, owner)
@@ -136,16 +137,21 @@ class _Making:
     """Everything of a backup but its manifest."""
 
     store: Store
-    backup_id: str
+    attempt: Attempt
     policy: BackupPolicy
+    former: Former
     context: Context
 
+    @property
+    def backup_id(self) -> str:
+        return self.attempt.id
+
     def make(self) -> _Made:
-        source = self.policy.spec.source.postgres
-        if source is None:
+        postgres = self.policy.spec.source.postgres
+        if postgres is None:
             raise AssertionError("a source has exactly one member")
-        database = source.pg_dump.database
-        login = self.context.credentials.login(source.connection)
+        database = postgres.pg_dump.database
+        login = self.context.credentials.login(postgres.connection)
         timeout = parse_duration(self.policy.spec.timeout)
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resguardo-")))
@@ -153,7 +159,13 @@ class _Making:
             with server.connect(database) as connection:
                 check_server(connection)
                 require_rights(missing_rights(connection), role=login.username, database=database)
-            dumped, census = self._dump_patiently(server, database, timeout)
+                source = SourceIdentity(
+                    system_identifier=read_system_identifier(connection),
+                    database=database,
+                    server_version_num=connection.info.server_version,
+                )
+            storage_class = self._storage_class(source)
+            dumped, census = self._dump_patiently(server, database, timeout, storage_class)
             globals_ = self._seal(
                 output(partial(dump_globals, server, database), server, database, self.context.deadline.at),
                 globals_key(),
@@ -165,7 +177,15 @@ class _Making:
             write_rows(self.store, self.backup_id, rows_by_table(census), rows_min=ROWS_MIN)
             return _Made([dumped, globals_, sealed_census], census, tool_versions(server.major))
 
-    def _dump_patiently(self, server: Server, database: str, timeout: timedelta) -> tuple[ObjectEntry, Census]:
+    def _storage_class(self, source: SourceIdentity) -> str | None:
+        """Of the dump, which is nearly all of a backup; what is read each night, and before a restore, is in the usual one."""
+        spec, attempt = self.policy.spec, self.attempt
+        tiers = tiers_of(attempt.started_at, attempt.trigger, source, self.former, self.policy)
+        return class_of(tiers, attempt.trigger, spec.retention, spec.store.classes)
+
+    def _dump_patiently(
+        self, server: Server, database: str, timeout: timedelta, storage_class: str | None
+    ) -> tuple[ObjectEntry, Census]:
         """Dump and count; again from the beginning where somebody else's DDL was in the way, as long as there is time.
 
         Between two attempts nothing is locked, so that the DDL gets through.
@@ -174,7 +194,7 @@ class _Making:
         pause = PAUSE_SECONDS
         while True:
             try:
-                return self._dump_and_count(server, database, timeout)
+                return self._dump_and_count(server, database, timeout, storage_class)
             except (LockTimeout, SchemaChanging) as error:
                 wait = pause * random.uniform(0.5, 1)  # noqa: S311 - jitter
                 if time.monotonic() + wait >= give_up:
@@ -185,7 +205,9 @@ class _Making:
             time.sleep(wait)
             pause = min(2 * pause, PAUSE_MAX_SECONDS)
 
-    def _dump_and_count(self, server: Server, database: str, timeout: timedelta) -> tuple[ObjectEntry, Census]:
+    def _dump_and_count(
+        self, server: Server, database: str, timeout: timedelta, storage_class: str | None
+    ) -> tuple[ObjectEntry, Census]:
         deadline, longest_wait = self.context.deadline.at, lock_timeout(timeout)
         self.context.progress.step(f"locking the tables of {database} and taking a snapshot")
         with (
@@ -194,13 +216,16 @@ class _Making:
         ):
             self.context.progress.step(f"dumping {database} beside its census")
             start = partial(dump, server, database, snapshot.id, lock_timeout=longest_wait)
-            dumped = self._seal(output(start, server, database, deadline), dump_key(), ObjectRole.DUMP)
+            dumped = self._seal(output(start, server, database, deadline), dump_key(), ObjectRole.DUMP, storage_class)
             return dumped, counting.result()
 
-    def _seal(self, dump: Generator[bytes, None, None], key: str, role: ObjectRole) -> ObjectEntry:
+    def _seal(
+        self, dump: Generator[bytes, None, None], key: str, role: ObjectRole, storage_class: str | None = None
+    ) -> ObjectEntry:
         """A dump that failed is an error before its upload could be completed; an upload that failed ends the dump."""
         with closing(dump):
-            return seal(self.store, self.backup_id, key, role, self.context.progress.count(role.value.lower(), dump))
+            chunks = self.context.progress.count(role.value.lower(), dump)
+            return seal(self.store, self.backup_id, key, role, chunks, storage_class=storage_class)
 
 
 def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made, former: Former) -> Manifest:
@@ -210,7 +235,6 @@ def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made,
         database=census.database.name,
         server_version_num=census.server_version_num,
     )
-    is_scheduled = attempt.trigger is Trigger.SCHEDULED
     counted = [table.rows for table in census.tables if table.rows is not None]
     return Manifest(
         id=attempt.id,
@@ -224,7 +248,7 @@ def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made,
         source=source,
         trigger=attempt.trigger,
         job_name=attempt.job_name,
-        tiers=tiers_of(attempt.started_at, source, former, policy) if is_scheduled else [],
+        tiers=[tier.value for tier in tiers_of(attempt.started_at, attempt.trigger, source, former, policy)],
         started_at=attempt.started_at,
         completed_at=_now(),
         snapshot_at=census.taken_at,

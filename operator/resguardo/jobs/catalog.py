@@ -12,7 +12,7 @@ from rich.text import Text
 from resguardo.api.base import print_time
 from resguardo.api.durations import print_age, print_duration
 from resguardo.api.inventory import BackupFacts, Outcome
-from resguardo.api.manifest import Manifest
+from resguardo.api.manifest import Manifest, ObjectRole
 from resguardo.api.sizes import print_size
 from resguardo.jobs.survey import Survey
 from resguardo.jobs.terminal import printable
@@ -84,6 +84,7 @@ def _backup_document(verdict: Verdict, entry: CatalogueEntry, seen: Survey) -> d
         "goesAt": print_time(goes_at) if goes_at else None,
     }
     if manifest is not None:
+        more["storageClass"] = _class_of(manifest)
         more |= manifest.model_dump(
             mode="json", by_alias=True, exclude_none=True, include={"source", "census", "completed_at", "oddities"}
         )
@@ -112,7 +113,20 @@ def print_catalogue(seen: Survey, console: Console, *, wide: bool = False) -> No
 
 _HEADINGS = ("BACKUP", "AGE", "METHOD", "SIZE", "TIERS", "KEPT FOR", "STATE")
 _WIDE_HEADINGS = (
-    *("BACKUP", "STARTED", "AGE", "METHOD", "TRIGGER", "DATABASE", "VERSION", "TABLES", "ROWS", "SIZE", "TOOK"),
+    *(
+        "BACKUP",
+        "STARTED",
+        "AGE",
+        "METHOD",
+        "TRIGGER",
+        "DATABASE",
+        "VERSION",
+        "TABLES",
+        "ROWS",
+        "SIZE",
+        "CLASS",
+        "TOOK",
+    ),
     *("TIERS", "KEPT FOR", "STATE"),
 )
 
@@ -151,8 +165,14 @@ def _of_manifest(manifest: Manifest) -> dict[str, str]:
         "VERSION": str(manifest.source.server_version_num // 10000),
         "TABLES": f"{manifest.census.tables:,}",
         "ROWS": f"{at_least}{manifest.census.rows:,}",
+        "CLASS": _class_of(manifest) or "",
         "TOOK": print_duration(manifest.completed_at - manifest.started_at),
     }
+
+
+def _class_of(manifest: Manifest) -> str | None:
+    """Of the dump, which is nearly all of a backup; None for the store's usual one."""
+    return next((entry.storage_class for entry in manifest.objects if entry.role is ObjectRole.DUMP), None)
 
 
 def _kept_for(verdict: Verdict) -> str:

@@ -19,6 +19,7 @@ from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.rules.advice import advise, is_shorter
 from resguardo.store.catalogue import list_backups, newest_summary, summarise
+from resguardo.store.classes import probe_classes
 from resguardo.store.layout import manifest_key
 from resguardo.store.marks import Mark, accept_plan, is_plan_hash, marked_ids, set_mark
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes
@@ -74,6 +75,7 @@ def _check_store(policy: BackupPolicy, context: Context) -> None:
     store = context.credentials.open_store(policy.spec.store)
     probe_conditional_writes(store)
     require_max_age(policy, store)
+    probe_classes(store, policy.spec.store.classes.values())
     context.progress.step("the store: claiming the prefix, reading the inventory")
     claim_prefix(store, policy)
     write_down_what_is_accepted(store, policy)

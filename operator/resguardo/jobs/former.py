@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from resguardo.api.census import Census
 from resguardo.api.inventory import BackupFacts
-from resguardo.api.manifest import Manifest, ObjectRole, Oddity, SourceIdentity
+from resguardo.api.manifest import Manifest, ObjectRole, Oddity, SourceIdentity, Trigger
 from resguardo.api.policy import BackupPolicy, Growth
 from resguardo.api.sizes import parse_size
 from resguardo.rules.growth import ROWS_MIN, Finding, Limits, Sample, choose_baseline, judge_size
 from resguardo.rules.retention import tiers_taken
+from resguardo.rules.tiers import Tier
 from resguardo.store.catalogue import list_backups
 from resguardo.store.facts import facts_of, identity_of
 from resguardo.store.marks import Mark, marked_ids, read_verifications
@@ -75,11 +76,15 @@ def read_former(store: Store) -> Former:
     return Former(manifests, unreadable, facts, accepted)
 
 
-def tiers_of(started_at: datetime, source: SourceIdentity, former: Former, policy: BackupPolicy) -> list[str]:
-    """The tiers for which a scheduled backup of this source will stand."""
+def tiers_of(
+    started_at: datetime, trigger: Trigger, source: SourceIdentity, former: Former, policy: BackupPolicy
+) -> list[Tier]:
+    """The tiers for which a backup of this source will stand if it is good; a manual one stands for none."""
+    if trigger is Trigger.MANUAL:
+        return []
     own = [backup for backup in former.facts if backup.source == identity_of(source)]
     zone = ZoneInfo(policy.spec.time_zone)
-    return [tier.value for tier in tiers_taken(started_at, own, policy.spec.retention, zone=zone)]
+    return tiers_taken(started_at, own, policy.spec.retention, zone=zone)
 
 
 def find_oddities(store: Store, made: Manifest, census: Census, former: Former, policy: BackupPolicy) -> list[Oddity]:

@@ -32,6 +32,7 @@ from resguardo.api.report import RestoreOutcome
 from resguardo.api.request import PostgresTarget, RestoreRequest
 from resguardo.api.s3 import Store as StoreSpec
 from resguardo.api.sizes import parse_size
+from resguardo.jobs.archive import bring_back
 from resguardo.jobs.former import read_former
 from resguardo.jobs.task import Context
 from resguardo.postgres.analyze import analyzing
@@ -105,6 +106,7 @@ def write_sql(request: RestoreRequest, store_spec: StoreSpec, output: IO[bytes],
     store = context.credentials.open_store(store_spec)
     manifest = choose_backup(store, request)
     refuse_marked(store, manifest.id, context.deadline.at)
+    bring_back(store, manifest, context.progress, deadline=context.deadline.at)
     context.progress.step(f"writing backup {manifest.id} as SQL")
     with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, _dump(store, manifest) as chunks:
         to_sql(chunks, output, deadline=context.deadline.at, scratch=Path(scratch))
@@ -208,14 +210,16 @@ class _Restore:
             )
 
     def _plan(self) -> RestorePlan:
-        with _dump(self.store, self.manifest) as chunks:
-            contents = read_contents(chunks, self.context.deadline.at)
         name, uid, fingerprint = self.target.database, uid_of(self.request), self.request.fingerprint
         self.context.progress.step(f"looking at {self.target.connection.host} for everything that would fail")
         marked = marked_databases(self.server, name)
         refuse_replay(marked, target=name, uid=uid, fingerprint=fingerprint)
         for leftover in drop_leftovers(self.server, marked, target=name, uid=uid, fingerprint=fingerprint):
             log.warning("dropped what an interrupted run of this request had left", database=leftover)
+        # Only now: a server that refuses us is known before a wait of hours.
+        bring_back(self.store, self.manifest, self.context.progress, deadline=self.context.deadline.at)
+        with _dump(self.store, self.manifest) as chunks:
+            contents = read_contents(chunks, self.context.deadline.at)
         facts = read_target_facts(self.server, name, contents=contents, wanted=self.census.database)
         free_space = self.target.free_space
         wishes = Wishes(

@@ -22,6 +22,7 @@ from resguardo.api.errors import (
 from resguardo.api.manifest import Manifest, ObjectRole
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.request import Recover
+from resguardo.jobs.archive import ask_for, bring_back
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.progress import Progress
 from resguardo.postgres.dump import tool_versions
@@ -50,7 +51,7 @@ class Verified:
 
 
 def verify(policy: BackupPolicy, store: Store, which: str, progress: Progress) -> Iterator[Verified]:
-    """Read backups again: the one with an id, the `latest`, or `all`, the oldest first.
+    """Read backups again: the one with an id, the `latest`, or `all`, the oldest first, those in an archive last.
 
     Each size and each digest is compared with the manifest, and pg_restore reads the dump to its end. What came of it
     stands in the bucket from then on: a damaged backup is no good one any more, until it was verified again. Each may take
@@ -67,13 +68,17 @@ def verify(policy: BackupPolicy, store: Store, which: str, progress: Progress) -
         raise BackupNotFound(f"{store.location} holds no backup")
     else:
         yield from (Verified(entry.id, 0, entry.problem) for entry in entries if entry.problem)
-    for manifest in readable:
+    timeout = parse_duration(policy.spec.timeout)
+    # All at once, since what lies in an archive takes hours, and one after the other days; what can be read is read meanwhile.
+    awaited = {manifest.id: ask_for(store, manifest, keep=timeout * len(readable)) for manifest in readable}
+    for manifest in sorted(readable, key=lambda manifest: bool(awaited[manifest.id])):
         progress.step(f"reading backup {manifest.id} again")
-        yield _verify(store, manifest, deadline=datetime.now(UTC) + parse_duration(policy.spec.timeout))
+        yield _verify(store, manifest, progress, deadline=datetime.now(UTC) + timeout)
 
 
-def _verify(store: Store, manifest: Manifest, *, deadline: datetime) -> Verified:
+def _verify(store: Store, manifest: Manifest, progress: Progress, *, deadline: datetime) -> Verified:
     _require_tool(manifest)
+    bring_back(store, manifest, progress, deadline=deadline)
     problem: ResguardoError | None = None
     try:
         _read_whole(store, manifest, deadline)

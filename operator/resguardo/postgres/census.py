@@ -169,6 +169,12 @@ def _take(
     )
 
 
+def read_system_identifier(connection: psycopg.Connection[Any]) -> str:
+    """Which cluster of databases this is, wherever it runs."""
+    found = connection.execute("SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c").fetchone()
+    return str(found[0]) if found else ""
+
+
 def _describe(snapshot: Snapshot, sessions: _Sessions) -> Census:
     """The census without its counts."""
     connection = snapshot.connection
@@ -176,12 +182,9 @@ def _describe(snapshot: Snapshot, sessions: _Sessions) -> Census:
         sessions.check()
         try:
             with connection.transaction():
-                system = connection.execute(
-                    "SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c"
-                ).fetchone()
                 return Census(
                     server_version_num=connection.info.server_version,
-                    system_identifier=system[0] if system else "",
+                    system_identifier=read_system_identifier(connection),
                     taken_at=snapshot.taken_at,
                     lsn=snapshot.lsn,
                     database=read_properties(connection),

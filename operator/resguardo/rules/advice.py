@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -11,6 +11,8 @@ from resguardo.api.durations import Span, parse_span, print_age
 from resguardo.api.policy import BackupPolicySpec, PolicyWarning, Retention
 from resguardo.api.schedule import next_time
 from resguardo.rules.retention import tier_spans
+from resguardo.rules.storage_classes import MINIMUM_STAY
+from resguardo.rules.tiers import Tier
 
 #: From here on spans are laid side by side and the schedule is played: any other day would do. February is passed over.
 _SOME_DAY = datetime(2026, 7, 1, tzinfo=UTC)
@@ -19,11 +21,20 @@ _TIMES = 16
 
 TIER_TOO_SHORT = "TierTooShort"
 MAX_AGE_TOO_SHORT = "MaxAgeTooShort"
+CLASS_OUTLIVES_TIER = "ClassOutlivesTier"
+CLASS_NOT_USED = "ClassNotUsed"
 
 
 def advise(spec: BackupPolicySpec) -> list[PolicyWarning]:
     """The warnings about a policy, in the order of its fields; empty for one that says nothing odd."""
-    return list(_about_retention(spec.retention, spec)) if spec.retention is not None else []
+    if spec.retention is None:
+        return list(_about_unused_classes(spec.store.classes, {}))
+    spans = tier_spans(spec.retention)
+    return [
+        *_about_retention(spec.retention, spec),
+        *_about_classes(spec.store.classes, spans),
+        *_about_unused_classes(spec.store.classes, spans),
+    ]
 
 
 def _about_retention(retention: Retention, spec: BackupPolicySpec) -> Iterator[PolicyWarning]:
@@ -46,6 +57,26 @@ def _about_retention(retention: Retention, spec: BackupPolicySpec) -> Iterator[P
             reason=MAX_AGE_TOO_SHORT,
             message=f"retention.maxAge is {max_age}, shorter than the {print_age(interval)} between two backups: there is never "
             "more than one",
+        )
+
+
+def _about_classes(classes: Mapping[str, str], spans: Mapping[Tier, Span]) -> Iterator[PolicyWarning]:
+    for tier, span in spans.items():
+        storage_class = classes.get(tier.value, "")
+        stay = MINIMUM_STAY.get(storage_class)
+        if stay is not None and is_shorter(span, stay):
+            yield PolicyWarning(
+                reason=CLASS_OUTLIVES_TIER,
+                message=f"storageClasses.{tier} is {storage_class}, in which everything is paid for {stay.days} days, and retention.{tier} is "
+                f"{span}: a class without such a minimum may cost less",
+            )
+
+
+def _about_unused_classes(classes: Mapping[str, str], spans: Mapping[Tier, Span]) -> Iterator[PolicyWarning]:
+    for name in (name for name in classes if name not in spans):
+        yield PolicyWarning(
+            reason=CLASS_NOT_USED,
+            message=f"storageClasses.{name} is {classes[name]}, and no backup is ever in it: there is no retention.{name}",
         )
 
 

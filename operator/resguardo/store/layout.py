@@ -74,6 +74,11 @@ def probe_key(random_hex: str) -> str:
     return f"probe-{random_hex}.json"
 
 
+def class_probe_key(storage_class: str) -> str:
+    """The probe of a class where nobody may delete: one object for each, written again."""
+    return f"probe-class-{storage_class}.json"
+
+
 def dump_key() -> str:
     """The dump, relative to the backup's folder."""
     return "data/dump.zst"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from resguardo.api.durations import Span
@@ -13,12 +14,24 @@ from resguardo.api.errors import StoreError
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object as a listing or a HEAD shows it. The ETag is opaque: it changes with the object, and means nothing else."""
+    """An object as a HEAD shows it, or a listing, which may leave the class out. The ETag is opaque: it changes with the object, and means nothing else."""
 
     key: str
     bytes: int
     etag: str
     last_modified: datetime
+    #: In the store's words; None where it has none, or does not say.
+    storage_class: str | None = None
+
+
+class Availability(StrEnum):
+    """Whether an object can be read at once, or has to be brought back from a slow and cheap class first."""
+
+    READY = "ready"
+    #: Nobody has asked for it.
+    FROZEN = "frozen"
+    #: Somebody has, and the store is at it.
+    COMING_BACK = "coming back"
 
 
 @dataclass(frozen=True)
@@ -71,8 +84,9 @@ class Store(Protocol):
         if_absent: bool = False,
         if_match: str | None = None,
         content_type: str = "application/json",
+        storage_class: str | None = None,
     ) -> str:
-        """Write a small object whole, and give its ETag.
+        """Write a small object whole, and give its ETag. Raises StorageClassRefused for a class that the store does not know.
 
         With `if_absent` only where nothing is; with `if_match` only in place of the object with that ETag: otherwise
         WriteConflict. An answer lost on the way is no conflict: where exactly these bytes stand, the write succeeded,
@@ -117,8 +131,20 @@ class Store(Protocol):
     def read_range(self, key: str, start: int, length: int) -> bytes | bytearray:
         """Exactly these bytes. Raises ObjectMissing, and ObjectCorrupt where the object ends before them."""
 
-    def begin_upload(self, key: str) -> Upload:
-        """Begin an object whose size is not known yet."""
+    def begin_upload(self, key: str, *, storage_class: str | None = None) -> Upload:
+        """Begin an object whose size is not known yet. Raises StorageClassRefused for a class that the store does not know.
+
+        A store may also take a class and keep the object in another: `head` tells.
+        """
+
+    def availability(self, key: str) -> Availability | None:
+        """Whether the object can be read at once; None where nothing is."""
+
+    def bring_back(self, key: str, *, keep: timedelta) -> None:
+        """Ask the store to make an object readable, and to let it be so for at least `keep`; does not wait for it.
+
+        That takes minutes to days, which `availability` tells. Asked again while the store is at it, nothing more happens.
+        """
 
     def abort_uploads(self, prefix: str, *, begun_before: datetime | None = None) -> int:
         """Give up every upload whose key begins with the prefix, whoever began it; how many there were.

@@ -6,7 +6,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from resguardo.api import s3 as spec
 from resguardo.api.durations import Span
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, StoreError, WriteConflict
-from resguardo.store.protocol import ObjectInfo, Stored
+from resguardo.store.protocol import Availability, ObjectInfo, Stored
+from resguardo.store.s3_classes import S3Archive, class_of
 from resguardo.store.s3_client import (
     ABORT_ATTEMPTS,
     ATTEMPTS,
@@ -76,6 +77,7 @@ class S3Store:
             store, keys, ca_file, read_seconds=max(read_seconds, COMPLETE_SECONDS), attempts=attempts
         )
         self._eraser = S3Eraser(self._client, Request("", self._bucket, self._prefix, self._endpoint))
+        self._archive = S3Archive(self._client, Request("", self._bucket, self._prefix, self._endpoint))
         self._locks = S3Locks(self._client, Request("", self._bucket, self._prefix, self._endpoint))
 
     @property
@@ -92,11 +94,14 @@ class S3Store:
         if_absent: bool = False,
         if_match: str | None = None,
         content_type: str = "application/json",
+        storage_class: str | None = None,
     ) -> str:
         """Write a small object whole, under a condition or none."""
-        conditions: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        options: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
         if if_match is not None:
-            conditions["IfMatch"] = if_match
+            options["IfMatch"] = if_match
+        if storage_class is not None:
+            options["StorageClass"] = storage_class
 
         def write() -> str:
             with self._translated("s3:PutObject", key):
@@ -106,7 +111,7 @@ class S3Store:
                     Body=part_body(body),
                     ContentType=content_type,
                     ChecksumSHA256=b64encode(hashlib.sha256(body).digest()).decode(),
-                    **conditions,
+                    **options,
                 )
             return answer["ETag"]
 
@@ -156,7 +161,7 @@ class S3Store:
                 if code_of(error) in MISSING_CODES:
                     return None
                 raise
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], class_of(answer))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects in the order of their keys, page by page."""
@@ -225,14 +230,24 @@ class S3Store:
 
         return _again(read, when=_is_reread)
 
-    def begin_upload(self, key: str) -> S3Upload:
+    def availability(self, key: str) -> Availability | None:
+        """Whether an object can be read at once."""
+        return self._archive.availability(key)
+
+    def bring_back(self, key: str, *, keep: timedelta) -> None:
+        """Ask for an object in an archive."""
+        self._archive.bring_back(key, keep=keep)
+
+    def begin_upload(self, key: str, *, storage_class: str | None = None) -> S3Upload:
         """Begin a multipart upload."""
+        options: dict[str, Any] = {"StorageClass": storage_class} if storage_class is not None else {}
         with self._translated("s3:PutObject", key):
             answer = self._client.create_multipart_upload(
                 Bucket=self._bucket,
                 Key=self._prefix + key,
                 ContentType="application/octet-stream",
                 ChecksumAlgorithm="SHA256",
+                **options,
             )
         return self._upload(self._prefix + key, answer["UploadId"])
 

@@ -18,7 +18,9 @@ from resguardo.api.base import print_time
 from resguardo.api.errors import (
     BucketNotFound,
     ObjectCorrupt,
+    ObjectFrozen,
     ObjectMissing,
+    StorageClassRefused,
     StoreAccessDenied,
     StoreError,
     StoreUnreachable,
@@ -104,6 +106,17 @@ _MEANINGS = [
         StoreAccessDenied,
         "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken ExpiredToken AuthorizationHeaderMalformed",
         "{endpoint} refuses the access key for bucket {bucket} ({said}): correct the key's id and secret, or the region",
+    ),
+    _meaning(
+        StorageClassRefused,
+        "InvalidStorageClass",
+        "{request}: {endpoint} does not know the storage class ({said}): name one that it has in storageClasses",
+    ),
+    _meaning(
+        ObjectFrozen,
+        "InvalidObjectState",
+        "object {key!r} in bucket {bucket} at {endpoint} lies in an archive, and is not read before it was brought back "
+        "({said}): ask for it with `aws s3api restore-object`",
     ),
     _meaning(StoreAccessDenied, "AccessDenied", "the access key may not do {request} ({said}): allow it", 401, 403),
     _meaning(

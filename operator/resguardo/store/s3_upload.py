@@ -23,6 +23,7 @@ from tenacity import (
 
 from resguardo.api.errors import ObjectCorrupt, StoreError
 from resguardo.store.protocol import ObjectInfo
+from resguardo.store.s3_classes import class_of
 from resguardo.store.s3_errors import DAMAGED_CODES, MISSING_CODES, UPLOAD_GONE_CODES, Request, code_of, translate
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class S3Upload:
         checksum = found.get("ChecksumSHA256")
         if checksum and _without_count(checksum) != self._composite_sha256():
             raise ObjectCorrupt(f"{where} has another checksum than the parts that were sent")
-        return ObjectInfo(self._key, found["ContentLength"], found["ETag"], found["LastModified"])
+        return ObjectInfo(self._key, found["ContentLength"], found["ETag"], found["LastModified"], class_of(found))
 
     @property
     def _bytes(self) -> int:

@@ -40,7 +40,10 @@ class StreamUpload:
     a stop, aborts the upload: no object and no part of it stay. For one thread; the parts are sent by others.
     """
 
-    def __init__(self, store: Store, backup_id: str, key: str, role: ObjectRole) -> None:
+    def __init__(
+        self, store: Store, backup_id: str, key: str, role: ObjectRole, *, storage_class: str | None = None
+    ) -> None:
+        self._storage_class = storage_class
         self._store, self._backup_id, self._key, self._role = store, backup_id, key, role
         self._full_key = object_key(backup_id, key)
         self._upload: Upload | None = None
@@ -97,7 +100,21 @@ class StreamUpload:
             blocks_key=blocks_key(self._key),
             blocks_sha256=blocks.sha256,
             block_bytes=BLOCK_BYTES,
+            storage_class=self._confirmed_class(made),
         )
+
+    def _confirmed_class(self, made: ObjectInfo) -> str | None:
+        """Where the store says that the object is, if somebody asked for a class. In another one it is as good a backup."""
+        if self._storage_class is None:
+            return None
+        if made.storage_class != self._storage_class:
+            log.warning(
+                "the store keeps an object in another storage class than it was told",
+                object=self._full_key,
+                asked=self._storage_class,
+                kept=made.storage_class,
+            )
+        return made.storage_class
 
     def abort(self) -> None:
         """Leave nothing behind. Nothing to do after `finish`; never raises over the error that is under way."""
@@ -125,7 +142,7 @@ class StreamUpload:
     def _send(self) -> None:
         """Hand the full part over and begin the next one, when there is room for it."""
         if self._upload is None:
-            self._upload = self._store.begin_upload(self._full_key)
+            self._upload = self._store.begin_upload(self._full_key, storage_class=self._storage_class)
         part, number = self._buffer, self._number
         self._count(part)
         self._sending.add(self._threads.submit(self._send_part, self._upload, number, part))
@@ -174,7 +191,12 @@ class StreamUpload:
     def _put_whole(self) -> ObjectInfo:
         self._count(self._buffer)
         self._digests[1] = _digests(self._buffer)
-        self._store.put(self._full_key, bytes(self._buffer), content_type="application/octet-stream")
+        self._store.put(
+            self._full_key,
+            bytes(self._buffer),
+            content_type="application/octet-stream",
+            storage_class=self._storage_class,
+        )
         return self._head(self._full_key)
 
     def _complete(self) -> ObjectInfo:

@@ -1,0 +1,34 @@
+"""Which storage class a backup's dump is kept in, and for how long a class is paid for at the least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from resguardo.api.manifest import Trigger
+from resguardo.api.policy import Retention
+from resguardo.rules.retention import tier_spans
+from resguardo.rules.tiers import Tier
+
+#: What is removed sooner is paid for as long as this (https://aws.amazon.com/s3/storage-classes/, "Minimum storage duration
+#: charge", in the table "Performance across the S3 storage classes").
+MINIMUM_STAY: Mapping[str, timedelta] = {
+    "STANDARD_IA": timedelta(days=30),
+    "ONEZONE_IA": timedelta(days=30),
+    "GLACIER_IR": timedelta(days=90),
+    "GLACIER": timedelta(days=90),
+    "DEEP_ARCHIVE": timedelta(days=180),
+}
+
+
+def class_of(
+    tiers: Sequence[Tier], trigger: Trigger, retention: Retention | None, classes: Mapping[str, str]
+) -> str | None:
+    """The class that the policy gives a backup; None for the store's usual one.
+
+    `tiers` are those for which it will stand, the shortest first: the longest decides. A manual backup stands for nothing
+    and is kept as long as a daily one, or an hourly where there are no daily ones: it has their class.
+    """
+    if trigger is Trigger.MANUAL and retention is not None:
+        tiers = [tier for tier in (Tier.HOURLY, Tier.DAILY) if tier in tier_spans(retention)]
+    return classes.get(tiers[-1].value) if tiers else None
