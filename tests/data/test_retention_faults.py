@@ -328,6 +328,35 @@ class TestDenied:
             history.age_markers()
         assert history.backups == [ids[0], *ids[2:]]
 
+    def test_a_lock_that_the_keys_may_not_see_is_met_by_the_removal_and_told(
+        self, history: History, s3_server: S3Server
+    ) -> None:
+        history = replace(history, bucket=s3_server.make_bucket(locks=True), keys=s3_server.make_user())
+        actions = ["GetObject", "PutObject", "DeleteObject", "ListBucket", "ListBucketMultipartUploads"]
+        allow(history, {"Effect": "Allow", "Action": [f"s3:{action}" for action in actions]})
+        history.claim()
+        ids = history.add_days(10)
+        held = [
+            {"Bucket": history.bucket, "Key": f"prod/backups/{ids[0]}/{name}"}
+            for name in ("manifest.json", "data/dump.zst")
+        ]
+        for each in held:
+            s3_server.root.put_object_legal_hold(**each, LegalHold={"Status": "ON"})
+        assert history.enforce().succeeded
+        assert history.marked == ids[:2], "without that right it looks free"
+        history.age_markers()
+        for _ in range(2):
+            report = history.enforce()
+            assert (report.succeeded, report.reason) == (False, "StoreAccessDenied")
+            assert "1 steps of retention failed, and the others were done" in report.message
+            assert f"backups/{ids[0]}/manifest.json" in report.message
+            assert history.backups == [ids[0], *ids[2:]]
+            assert f"backups/{ids[0]}/data/dump.zst" in history.under("backups/"), "it is whole"
+        for each in held:
+            s3_server.root.put_object_legal_hold(**each, LegalHold={"Status": "OFF"})
+        assert history.enforce().succeeded
+        assert history.about(ids[:2]) == []
+
 
 def allow(history: History, statement: dict[str, Any]) -> None:
     """Give the history's user rights on its bucket."""
