@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from resguardo.api.durations import Span, parse_span
-from resguardo.api.policy import BackupPolicySpec
+from resguardo.api.policy import BackupPolicySpec, BackupPolicyStatus
+from resguardo.controller.policy_status import transitions
 from resguardo.rules.advice import advise, is_shorter, shortest_interval
 from tests.fixtures.specs import POLICY
 from tests.unit.small_cluster import World
@@ -115,3 +116,5 @@ def test_a_policys_status_has_them_and_each_is_an_event_once(world: World) -> No
     assert world.condition("Ready") == ("True", "PromiseKept")
     world.pass_time(days=1)
     assert world.told().count("TierTooShort") == 1
+    told = BackupPolicyStatus.model_validate(world.status())
+    assert transitions(told, told) == (), "nor told to the API server again"
