@@ -210,6 +210,7 @@ def test_a_backup_in_an_archive_is_asked_for_waited_for_and_restored(
     assert "objects are to come" in told.out + told.err
 
 
+@pytest.mark.fault
 def test_a_wait_that_the_timeout_would_cut_ends_with_what_to_do_and_touches_nothing(
     frozen: Place, shelf: Shelf
 ) -> None:
@@ -252,6 +253,7 @@ def test_verify_asks_for_all_first_and_reads_those_that_it_can(frozen: Place, sh
     assert asked < first_read
 
 
+@pytest.mark.fault
 def test_a_store_that_is_away_for_a_while_is_looked_at_again(store: S3Store, proxy: Proxy, quick: None) -> None:
     entry = seal(store, ID, "data/dump.zst", ObjectRole.DUMP, iter([b"x"]), storage_class="GLACIER")
     manifest = Manifest.model_construct(id=ID, objects=[entry])
