@@ -215,3 +215,13 @@ def test_what_a_run_waited_for_is_forgotten_with_it(world: World) -> None:
     world.cluster.delete("Job", job)
     world.settle(POLICY_KEY)
     assert world.condition("Retained") == ("Unknown", "NeverRun")
+
+
+def test_nothing_is_removed_where_a_stranger_has_the_name_of_the_backups_cron_job(world: World) -> None:
+    world.accepted_policy(spec__retention=TIERS)
+    world.cluster.delete("CronJob", "portal-prod-backup")
+    metadata = {"name": "portal-prod-backup", "namespace": "default", "uid": "a-stranger"}
+    world.cluster.put({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": {}})
+    world.settle(POLICY_KEY)
+    assert world.condition("Accepted") == ("False", "NameTaken")
+    assert world.cron_job(CRON_JOB)["spec"]["suspend"] is True

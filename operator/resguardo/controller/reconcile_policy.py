@@ -107,7 +107,8 @@ class _Reconcile:
         )
         is_suspended = policy.spec.suspend or check_verdict.status is not TRUE
         for_backups = _CronJob(build_cron_job(policy, self.settings, suspend=is_suspended), self.seen.cron_job)
-        for_retention = self._for_retention(is_suspended=is_suspended)
+        # Where no backup can be scheduled, nothing is removed.
+        for_retention = self._for_retention(is_suspended=is_suspended or for_backups.claim is Claim.TAKEN)
         cron_jobs = [for_backups, *([for_retention] if for_retention else [])]
         accepted = self._obstacle(for_backups) or self._refused() or check_verdict
         plan = acceptance.plan(policy, checks, check_verdict, lost_run=history.lost_run, now=now)
