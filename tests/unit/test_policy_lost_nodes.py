@@ -94,3 +94,20 @@ def test_an_operator_whose_clock_is_an_hour_behind_tells_the_same_as_one_that_is
     world.settle(POLICY_KEY)
     assert world.condition("BackedUp") == ("True", "BackupSucceeded")
     assert world.condition("Ready") == ("True", "PromiseKept")
+
+
+def test_a_run_of_retention_that_hangs_on_a_lost_node_is_told_and_removed_so_that_the_next_one_runs(
+    world: World,
+) -> None:
+    world.accepted_policy(spec__retention={"daily": "30d"})
+    job = world.cluster.tick_cron_job("portal-prod-retention")
+    world.cluster.start(job)
+    world.cluster.tell_to_end(job)
+    due = world.settle(POLICY_KEY)
+    assert due == world.cluster.now + timedelta(minutes=2)
+    assert job in world.cluster.names("Job")
+    world.cluster.now = due
+    world.settle(POLICY_KEY)
+    assert job not in world.cluster.names("Job")
+    assert world.condition("Retained") == ("False", "NodeLost")
+    assert world.condition("BackedUp") == ("Unknown", "NeverRun")

@@ -23,16 +23,25 @@ class ControlPlane(Life):
         if body and not body["spec"]["suspend"] and body["metadata"]["uid"] not in self.cluster.foreign:
             self.work.fire(f"{name}-{task}")
 
-    @rule(name=policy_names, works=st.booleans(), comes_to=st.sampled_from(["waits", "hangs", *SAYS_ALL]))
+    @rule(
+        name=policy_names,
+        works=st.booleans(),
+        comes_to=st.sampled_from(["waits", "hangs", "hangs for long", *SAYS_ALL]),
+    )
     def retention_runs(self, name: str, works: bool, comes_to: str) -> None:
+        # A schedule's minute comes only once.
+        self.work.pass_time(timedelta(minutes=1))
         self.schedule_fires(name, "retention")
         for job in [job for job in self.work.running() if job.startswith(f"{name}-retention")]:
             if comes_to in SAYS_ALL:
                 self._job_ends(job, works, comes_to, timedelta(seconds=1))
             elif job not in self.work.working():
                 self.work.start(job, waits=comes_to == "waits")
-                if comes_to == "hangs":
+                if comes_to != "waits":
                     self.work.lose_node(job, works=works)
+        if comes_to == "hangs for long":
+            self.work.pass_time(timedelta(hours=1))
+            self.settle()
 
     @rule(pick=picks, waits=st.booleans())
     def pod_starts_or_waits(self, pick: int, waits: bool) -> None:
