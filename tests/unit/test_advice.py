@@ -18,6 +18,22 @@ from tests.unit.small_cluster import World
 DAILY, WEEKDAYS, WEEKLY, MONTHLY, EVERY_SIX_HOURS = "0 2 * * *", "0 2 * * 1-5", "0 2 * * 0", "0 2 1 * *", "0 */6 * * *"
 
 
+RECIPIENT, OFFLINE = "age1" + "q" * 58, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"
+
+
+@pytest.mark.parametrize(
+    ("recipients", "reasons"),
+    [
+        ([RECIPIENT, OFFLINE], []),
+        ([RECIPIENT], ["OneRecipient"]),
+        ([OFFLINE, f"{OFFLINE} ana@portal"], ["OneRecipient"]),
+    ],
+)
+def test_one_recipient_is_too_few(recipients: list[str], reasons: list[str]) -> None:
+    changed = copy.deepcopy(POLICY["spec"]) | {"encryption": {"age": {"recipients": recipients}}}
+    assert [warning.reason for warning in advise(BackupPolicySpec.model_validate(changed))] == reasons
+
+
 def spec(schedule: str, retention: dict[str, Any] | None) -> BackupPolicySpec:
     changed = copy.deepcopy(POLICY["spec"]) | {"schedule": schedule, "timeZone": "UTC", "retention": retention}
     return BackupPolicySpec.model_validate(changed)

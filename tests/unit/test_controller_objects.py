@@ -94,6 +94,9 @@ OBJECTS: dict[str, Any] = {
     "restore-job-from-store": build_restore_job(
         request(**{"from": {"store": POLICY["spec"]["store"]}}), None, SETTINGS, name=RESTORE
     ),
+    "restore-job-encrypted": build_restore_job(
+        request(decryption={"ageIdentitySecretRef": {"name": "age-identity"}}), policy(), SETTINGS, name=RESTORE
+    ),
     "drop-job": build_drop_job(request(), SETTINGS, previous_database="agepar_before_1", attempt=1),
 }
 EVERY = pytest.mark.parametrize("name", OBJECTS)
@@ -156,7 +159,15 @@ def test_it_mounts_exactly_the_keys_that_its_document_names(name: str) -> None:
         wanted += ["store/access-key-id", "store/secret-access-key"]
     if "everything" in name:
         wanted += ["store/ca.crt"]
+    if "encrypted" in name:
+        wanted += ["decryption/age-identity"]
     assert files == wanted
+
+
+def test_the_pod_that_drops_what_was_kept_is_given_no_identity() -> None:
+    asked = request(decryption={"ageIdentitySecretRef": {"name": "age-identity"}})
+    body = build_drop_job(asked, SETTINGS, previous_database="agepar_before_1", attempt=1)
+    assert "age-identity" not in yaml.safe_dump(body["spec"]["template"]["spec"])
 
 
 @EVERY

@@ -4,6 +4,7 @@ ResguardoError
 ├── InputError            what a person wrote, or gave as credentials, cannot be used
 │   ├── DocumentInvalid
 │   ├── CredentialsMissing
+│   ├── RecipientInvalid, IdentityInvalid, IdentityRefused
 │   ├── PlanChanged
 │   └── LockOutlivesMaxAge
 ├── PostgresError         the database answered, or did not
@@ -57,6 +58,24 @@ class CredentialsMissing(InputError):
     """A credential that the document asks for is neither mounted nor in the environment, or cannot be used as it is."""
 
     exit_status = 11
+
+
+class RecipientInvalid(InputError):
+    """A policy encrypts to a public key that is none."""
+
+    exit_status = 56
+
+
+class IdentityInvalid(InputError):
+    """What was given to decrypt with is no identity that can be used; nothing of it is told."""
+
+    exit_status = 54
+
+
+class IdentityRefused(InputError):
+    """No identity that was given opens the backup; the message says which recipients' would."""
+
+    exit_status = 55
 
 
 class PlanChanged(InputError):

@@ -14,6 +14,8 @@ MANIFEST_FORMAT_VERSION = 1
 MANIFEST_MAX_BYTES = 64 * 1024
 #: A Report carries them twice, and has room for so many.
 ODDITIES_MAX = 4
+#: Of a backup's own key, sealed to as many recipients as a policy may name.
+KEY_MAX_BYTES = 64 * 1024
 
 
 class Trigger(StrEnum):
@@ -53,6 +55,30 @@ class ObjectEntry(Exchanged):
     storage_class: str | None = Field(
         None, max_length=64, description="As the store confirmed it; absent where none was asked for."
     )
+
+
+class KeyEntry(Exchanged):
+    """The object that holds a backup's own key, sealed to the recipients. `key` is relative to the backup's folder."""
+
+    key: str = Field(max_length=512)
+    bytes: int = Field(ge=0, le=KEY_MAX_BYTES)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class AgeSealing(Exchanged):
+    """To whom a backup is sealed. Public keys only."""
+
+    #: The backup's own, to which every object is sealed.
+    recipient: str = Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$")
+    #: Whose identities open the backup's own key.
+    recipients: Annotated[list[Annotated[str, Field(max_length=2048)]], Field(max_length=16)]
+    sealed_key: KeyEntry
+
+
+class Sealing(Exchanged):
+    """How a backup's objects were encrypted."""
+
+    age: AgeSealing
 
 
 class SourceIdentity(Exchanged):
@@ -121,5 +147,7 @@ class Manifest(Exchanged):
     snapshot_lsn: str = Field(max_length=32)
     tools: dict[str, str]
     objects: list[ObjectEntry]
-    bytes: int = Field(ge=0, description="Sum of the objects' stored bytes.")
+    #: Absent where nothing is encrypted by Resguardo.
+    encryption: Sealing | None = None
+    bytes: int = Field(ge=0, description="Sum of the objects' stored bytes, the sealed key among them.")
     census: CensusSummary

@@ -12,6 +12,7 @@ from resguardo.api.base import Exchanged, Instant, Written, canonical_hash
 from resguardo.api.conditions import Condition
 from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
 from resguardo.api.durations import SPAN_PATTERN, parse_span
+from resguardo.api.encryption import Encryption
 from resguardo.api.fields import Timeout, Union, cel, validations
 from resguardo.api.manifest import ODDITIES_MAX, Oddity
 from resguardo.api.metadata import Metadata, named_within
@@ -133,6 +134,9 @@ class BackupPolicySpec(Written):
     timeout: Timeout = Field("6h", description="How long one backup may take, such as 6h or 90m; between 10s and 168h.")
     source: Source = Field(description="What is backed up. Exactly one member.")
     store: Store = Field(description="Where backups are kept. Exactly one member.")
+    encryption: Encryption | None = Field(
+        None, description="How backups are encrypted before they leave the pod; without it they are not."
+    )
     retention: Retention | None = Field(None, description="How long backups are kept; without it nothing is removed.")
     growth: Growth = Field(Growth(), description="Which size of a backup is odd.")
     jobs: JobsTemplate = Field(JobsTemplate(), description="What the pods that do the work are given.")

@@ -11,6 +11,7 @@ from resguardo.api.backup_id import BACKUP_ID_PATTERN, is_backup_id
 from resguardo.api.base import Exchanged, Instant, Written, canonical_hash
 from resguardo.api.conditions import Condition
 from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
+from resguardo.api.encryption import Decryption
 from resguardo.api.fields import ObjectName, Timeout, Union, cel, validations
 from resguardo.api.metadata import Metadata
 from resguardo.api.names import API_VERSION, REQUEST_KIND
@@ -112,7 +113,7 @@ class Target(Union):
     postgres: PostgresTarget | None = Field(None, description="A PostgreSQL server.")
 
 
-_IMMUTABLE = ["from", "recover", "target", "notAfter", "timeout", "jobs"]
+_IMMUTABLE = ["from", "recover", "decryption", "target", "notAfter", "timeout", "jobs"]
 
 
 def _unchanged(field: str) -> str:
@@ -138,6 +139,7 @@ class RestoreRequestSpec(Written):
 
     from_: From = Field(alias="from", description="Where the backup is. Exactly one member.")
     recover: Recover = Field(Recover(), description="Which backup; absent: the latest good one.")
+    decryption: Decryption | None = Field(None, description="What opens the backup, where it is encrypted.")
     target: Target = Field(description="Where to restore to. Exactly one member.")
     not_after: Instant | None = Field(None, description="Past this time the request ends Expired, if it has not begun.")
     timeout: Timeout = Field(

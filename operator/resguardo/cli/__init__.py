@@ -15,6 +15,7 @@ import typer
 
 from resguardo.cli import marks, reading
 from resguardo.cli.inputs import Files, only, read_documents, read_policy, refuse
+from resguardo.cli.keys import keys
 from resguardo.cli.retention import retention
 from resguardo.cli.tasks import CredentialsDirectory, perform
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 
 app.add_typer(retention, name="retention")
+app.add_typer(keys, name="keys")
 
 CHECK_TIMEOUT = timedelta(minutes=5)
 #: Long enough for a busy server, and short enough for its Job's deadline.

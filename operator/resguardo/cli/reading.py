@@ -95,6 +95,8 @@ def verify(
 ) -> None:
     """Read backups again: every size and digest, and the dump to its end. Needs no database.
 
+    Of encrypted backups the digests alone, where no age identity is given (see `resguardo keys`).
+
     Ends with the status of the last problem. A backup that fails it is no good one any more.
     """
     from resguardo.api.errors import ResguardoError
@@ -108,8 +110,13 @@ def verify(
     found, progress = surroundings(credentials)
     status = 0
     try:
-        for verified in job.verify(document, found.open_store(document.spec.store), which, progress):
-            if verified.problem is None:
+        needed_for = "looking into encrypted backups"
+        identities = found.identities(needed_for=needed_for) if found.has_identities() else None
+        for verified in job.verify(document, found.open_store(document.spec.store), which, progress, identities):
+            if verified.is_unopened and verified.problem is None:
+                unseen = "it is encrypted, and without an age identity nobody can look inside"
+                typer.echo(f"{verified.id}: as it was written, {print_size(verified.bytes)}; {unseen}")
+            elif verified.problem is None:
                 typer.echo(f"{verified.id}: whole, {print_size(verified.bytes)}")
             else:
                 status = verified.problem.exit_status

@@ -17,7 +17,7 @@ from resguardo.rules.conditions import Verdict
 FIRST_DELAY = timedelta(seconds=15)
 MOST_DELAY = timedelta(minutes=5)
 #: Only a new document can help.
-PERMANENT = {"DocumentInvalid"}
+PERMANENT = {"DocumentInvalid", "RecipientInvalid"}
 
 
 @dataclass(frozen=True)

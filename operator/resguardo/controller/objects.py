@@ -179,6 +179,8 @@ def _request_job(
         store=store,
         jobs=request.spec.jobs,
         image=settings.image,
+        # The one pod that may open a backup.
+        decryption=request.spec.decryption if task is Task.RESTORE else None,
     )
     body["spec"] = _job_spec(template, timeout, ignore_disruptions=False)
     return _stamped(body, settings)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resguardo.api.connection import PostgresConnection
+from resguardo.api.encryption import Decryption
 from resguardo.api.fields import CaRef
 from resguardo.api.names import FROZEN_POLICY_ANNOTATION, FROZEN_REQUEST_ANNOTATION, JOB_NAME_LABEL
 from resguardo.api.pods import JobsTemplate
@@ -35,6 +36,7 @@ def pod_template(
     store: Store | None,
     jobs: JobsTemplate,
     image: str,
+    decryption: Decryption | None = None,
 ) -> dict[str, Any]:
     """A Job's pod template. `documents` are frozen JSON texts by annotation; the user's `jobs` never override ours."""
     names = [_DOCUMENT_FILES[annotation] for annotation in documents]
@@ -62,7 +64,10 @@ def pod_template(
                 {"name": "documents", "downwardAPI": {"items": [_document_item(key) for key in documents]}},
                 {
                     "name": "credentials",
-                    "projected": {"defaultMode": 0o440, "sources": _database_files(database) + _store_files(store)},
+                    "projected": {
+                        "defaultMode": 0o440,
+                        "sources": _database_files(database) + _store_files(store) + _identity_file(decryption),
+                    },
                 },
                 {"name": "tmp", "emptyDir": {}},
             ],
@@ -158,6 +163,12 @@ def _store_files(store: Store | None) -> list[dict[str, Any]]:
             )
         )
     return sources + _ca_file(store.s3.ca_ref, "store/ca.crt")
+
+
+def _identity_file(decryption: Decryption | None) -> list[dict[str, Any]]:
+    if decryption is None or (identity := decryption.age_identity_secret_ref) is None:
+        return []
+    return [_source("secret", identity.name, {identity.key: "decryption/age-identity"})]
 
 
 def _ca_file(reference: CaRef | None, path: str) -> list[dict[str, Any]]:

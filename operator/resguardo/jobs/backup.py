@@ -21,7 +21,16 @@ from resguardo.api.census import Census
 from resguardo.api.conditions import Reason
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import LockTimeout, ResguardoError, SchemaChanging, StoreError, StoreUnreachable
-from resguardo.api.manifest import CensusSummary, Manifest, ObjectEntry, ObjectRole, Promise, SourceIdentity, Trigger
+from resguardo.api.manifest import (
+    CensusSummary,
+    Manifest,
+    ObjectEntry,
+    ObjectRole,
+    Promise,
+    Sealing,
+    SourceIdentity,
+    Trigger,
+)
 from resguardo.api.policy import BackupPolicy, BackupPolicySpec
 from resguardo.api.sizes import print_size
 from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
@@ -35,6 +44,7 @@ from resguardo.postgres.snapshot import open_snapshot
 from resguardo.rules.census_budget import census_budget, lock_patience, lock_timeout
 from resguardo.rules.growth import ROWS_MIN
 from resguardo.rules.storage_classes import class_of
+from resguardo.store.backup_key import BackupKey, write_key
 from resguardo.store.catalogue import (
     Attempt,
     backup_summary,
@@ -73,7 +83,8 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     try:
         # What would be lost is the work of hours, so that a store which is away for a moment is waited for longer.
         patient_store = context.credentials.open_store(policy.spec.store, patient=True)
-        made = _Making(patient_store, attempt, policy, former, context).make()
+        key, sealing = _make_key(patient_store, backup_id, policy)
+        made = _Making(patient_store, attempt, policy, former, context, key, sealing).make()
         manifest = _manifest(policy, owner, attempt, made, former)
         manifest = manifest.model_copy(update={"oddities": find_oddities(store, manifest, made.census, former, policy)})
         verify_owner(store, owner)
@@ -89,6 +100,14 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     findings.reason = Reason.BACKUP_SUCCEEDED
     findings.message = f"backup {backup_id} holds {print_size(manifest.bytes)} in the bucket"
     _after_commit(store, attempt, findings)
+
+
+def _make_key(store: Store, backup_id: str, policy: BackupPolicy) -> tuple[BackupKey | None, Sealing | None]:
+    """Before any data, so that none ever lie there that nobody could open."""
+    if policy.spec.encryption is None or policy.spec.encryption.age is None:
+        return None, None
+    key, sealing = write_key(store, backup_id, policy.spec.encryption.age.recipients)
+    return key, Sealing(age=sealing)
 
 
 def _abort_dead_uploads(store: Store, attempt: Attempt, *, timeout: timedelta) -> None:
@@ -130,6 +149,7 @@ class _Made:
     objects: list[ObjectEntry]
     census: Census
     tools: dict[str, str]
+    sealing: Sealing | None
 
 
 @dataclass(frozen=True)
@@ -141,6 +161,8 @@ class _Making:
     policy: BackupPolicy
     former: Former
     context: Context
+    key: BackupKey | None
+    sealing: Sealing | None
 
     @property
     def backup_id(self) -> str:
@@ -172,10 +194,11 @@ class _Making:
                 ObjectRole.GLOBALS,
             )
             sealed_census = seal(
-                self.store, self.backup_id, census_key(), ObjectRole.CENSUS, iter([census.to_json().encode()])
-            )
+                self.store, self.backup_id, census_key(), ObjectRole.CENSUS, iter([census.to_json().encode()]),
+                backup_key=self.key,
+            )  # fmt: skip
             write_rows(self.store, self.backup_id, rows_by_table(census), rows_min=ROWS_MIN)
-            return _Made([dumped, globals_, sealed_census], census, tool_versions(server.major))
+            return _Made([dumped, globals_, sealed_census], census, tool_versions(server.major), self.sealing)
 
     def _storage_class(self, source: SourceIdentity) -> str | None:
         """Of the dump, which is nearly all of a backup; what is read each night, and before a restore, is in the usual one."""
@@ -225,7 +248,7 @@ class _Making:
         """A dump that failed is an error before its upload could be completed; an upload that failed ends the dump."""
         with closing(dump):
             chunks = self.context.progress.count(role.value.lower(), dump)
-            return seal(self.store, self.backup_id, key, role, chunks, storage_class=storage_class)
+            return seal(self.store, self.backup_id, key, role, chunks, backup_key=self.key, storage_class=storage_class)
 
 
 def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made, former: Former) -> Manifest:
@@ -255,7 +278,8 @@ def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made,
         snapshot_lsn=census.lsn,
         tools={"resguardo": resguardo.__version__, **made.tools},
         objects=made.objects,
-        bytes=sum(entry.bytes for entry in made.objects),
+        encryption=made.sealing,
+        bytes=sum(entry.bytes for entry in made.objects) + (made.sealing.age.sealed_key.bytes if made.sealing else 0),
         census=CensusSummary(
             tables=len(census.tables),
             tables_counted=len(counted),

@@ -24,6 +24,7 @@ from resguardo.store.layout import manifest_key
 from resguardo.store.marks import Mark, accept_plan, is_plan_hash, marked_ids, set_mark
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes
 from resguardo.store.protocol import Store
+from resguardo.store.recipients import parse_recipients
 
 log = structlog.get_logger()
 
@@ -53,7 +54,7 @@ def check(policy: BackupPolicy, context: Context) -> None:
     for warning in advise(policy.spec):
         log.warning(warning.message, reason=warning.reason)
     problems: list[ResguardoError] = []
-    for attempt in (_check_store, _check_database):
+    for attempt in (_check_encryption, _check_store, _check_database):
         try:
             attempt(policy, context)
         except ResguardoError as error:
@@ -63,6 +64,11 @@ def check(policy: BackupPolicy, context: Context) -> None:
         raise _combined(problems)
     context.findings.reason = Reason.CHECK_PASSED
     context.findings.message = "database and store have all that a backup needs"
+
+
+def _check_encryption(policy: BackupPolicy, _context: Context) -> None:
+    if policy.spec.encryption is not None and policy.spec.encryption.age is not None:
+        parse_recipients(policy.spec.encryption.age.recipients)
 
 
 def _combined(problems: list[ResguardoError]) -> ResguardoError:

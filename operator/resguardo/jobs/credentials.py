@@ -2,7 +2,7 @@
 
 A pod mounts them under /etc/resguardo/credentials by the names below, whatever the keys in the Secrets are called. By
 hand the usual variables of libpq and of the AWS tools serve: PGUSER, PGPASSWORD, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_CA_BUNDLE.
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_CA_BUNDLE; RESGUARDO_AGE_IDENTITY names the file with an age identity.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from resguardo.api.errors import CredentialsMissing
 from resguardo.api.s3 import S3Store as S3Spec
 from resguardo.api.s3 import Store as StoreSpec
 from resguardo.postgres.connection import Login
+from resguardo.store.identities import Identity, parse_identities
 from resguardo.store.protocol import Store
 from resguardo.store.s3 import ATTEMPTS, PATIENT_ATTEMPTS, AccessKeys, S3Store
 
 DEFAULT_DIRECTORY = Path("/etc/resguardo/credentials")
+AGE_IDENTITY, AGE_IDENTITY_VARIABLE = "decryption/age-identity", "RESGUARDO_AGE_IDENTITY"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,24 @@ class Credentials:
         if spec.s3 is None:
             raise AssertionError("a store has exactly one member")
         return self._open_s3(spec.s3, PATIENT_ATTEMPTS if patient else ATTEMPTS)
+
+    def has_identities(self) -> bool:
+        """Whether something was given to decrypt with."""
+        return (self.directory / AGE_IDENTITY).exists() or bool(self.environment.get(AGE_IDENTITY_VARIABLE))
+
+    def identities(self, *, needed_for: str) -> list[Identity]:
+        """What opens encrypted backups. Raises CredentialsMissing, naming what it is needed for, and IdentityInvalid."""
+        if not self.has_identities():
+            raise CredentialsMissing(
+                f"neither {self.directory / AGE_IDENTITY} (in a cluster: spec.decryption.ageIdentitySecretRef of the request) "
+                f"nor the file that ${AGE_IDENTITY_VARIABLE} names is there; an age identity is needed for {needed_for}"
+            )
+        path = self._file(AGE_IDENTITY, AGE_IDENTITY_VARIABLE)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise CredentialsMissing(f"{path} cannot be read ({error}); it is needed for {needed_for}") from None
+        return parse_identities(content, origin=str(path))
 
     def _open_s3(self, spec: S3Spec, attempts: int) -> Store:
         where = f"bucket {spec.bucket}"

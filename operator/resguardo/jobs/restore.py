@@ -34,6 +34,7 @@ from resguardo.api.s3 import Store as StoreSpec
 from resguardo.api.sizes import parse_size
 from resguardo.jobs.archive import bring_back
 from resguardo.jobs.former import read_former
+from resguardo.jobs.keys import unlock
 from resguardo.jobs.task import Context
 from resguardo.postgres.analyze import analyzing
 from resguardo.postgres.connection import Server
@@ -50,6 +51,7 @@ from resguardo.postgres.verify import verify
 from resguardo.rules.removal import Decision
 from resguardo.rules.restore_plan import RestorePlan, Wishes, plan_restore
 from resguardo.rules.selection import choose
+from resguardo.store.backup_key import BackupKey
 from resguardo.store.catalogue import backup_summary, read_census
 from resguardo.store.download import open_object
 from resguardo.store.protocol import Store
@@ -106,9 +108,11 @@ def write_sql(request: RestoreRequest, store_spec: StoreSpec, output: IO[bytes],
     store = context.credentials.open_store(store_spec)
     manifest = choose_backup(store, request)
     refuse_marked(store, manifest.id, context.deadline.at)
+    # First: what lies in an archive is waited for, for hours.
+    key = unlock(store, manifest, context.credentials)
     bring_back(store, manifest, context.progress, deadline=context.deadline.at)
     context.progress.step(f"writing backup {manifest.id} as SQL")
-    with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, _dump(store, manifest) as chunks:
+    with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, _dump(store, manifest, key) as chunks:
         to_sql(chunks, output, deadline=context.deadline.at, scratch=Path(scratch))
     context.findings.backup = backup_summary(manifest)
     context.findings.message = f"backup {manifest.id} was written as SQL"
@@ -130,11 +134,12 @@ def restore(request: RestoreRequest, store_spec: StoreSpec, context: Context) ->
     context.findings.backup = backup_summary(manifest)
     refuse_marked(store, manifest.id, context.deadline.at)
     context.findings.restore = RestoreOutcome(recovery_point_time=manifest.snapshot_at)
-    census = read_census(store, manifest)
+    key = unlock(store, manifest, context.credentials)
+    census = read_census(store, manifest, key)
     login = context.credentials.login(target.connection)
     scratch = context.at_end.enter_context(tempfile.TemporaryDirectory(prefix="resguardo-"))
     server = context.at_end.enter_context(Server(login, Path(scratch)))
-    _Restore(request, target, store, manifest, census, server, context).carry_out()
+    _Restore(request, target, store, manifest, key, census, server, context).carry_out()
 
 
 def uid_of(request: RestoreRequest) -> str:
@@ -177,6 +182,7 @@ class _Restore:
     target: PostgresTarget
     store: Store
     manifest: Manifest
+    key: BackupKey | None
     census: Census
     server: Server
     context: Context
@@ -218,7 +224,7 @@ class _Restore:
             log.warning("dropped what an interrupted run of this request had left", database=leftover)
         # Only now: a server that refuses us is known before a wait of hours.
         bring_back(self.store, self.manifest, self.context.progress, deadline=self.context.deadline.at)
-        with _dump(self.store, self.manifest) as chunks:
+        with _dump(self.store, self.manifest, self.key) as chunks:
             contents = read_contents(chunks, self.context.deadline.at)
         facts = read_target_facts(self.server, name, contents=contents, wanted=self.census.database)
         free_space = self.target.free_space
@@ -237,7 +243,7 @@ class _Restore:
         create_database(
             self.server, temporary, self.census.database, mark, target=name, deadline=self.context.deadline.at
         )
-        with _dump(self.store, self.manifest) as chunks:
+        with _dump(self.store, self.manifest, self.key) as chunks:
             total = _only(self.manifest, ObjectRole.DUMP).plain_bytes
             load(
                 self.server,
@@ -312,8 +318,8 @@ def _only(manifest: Manifest, role: ObjectRole) -> ObjectEntry:
 
 
 @contextmanager
-def _dump(store: Store, manifest: Manifest) -> Iterator[Iterator[bytes]]:
-    chunks = open_object(store, manifest.id, _only(manifest, ObjectRole.DUMP))
+def _dump(store: Store, manifest: Manifest, key: BackupKey | None) -> Iterator[Iterator[bytes]]:
+    chunks = open_object(store, manifest.id, _only(manifest, ObjectRole.DUMP), backup_key=key)
     # Closed early, it must let go of what is being fetched ahead.
     with closing(chunks):  # type: ignore[type-var]
         yield chunks

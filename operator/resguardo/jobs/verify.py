@@ -12,6 +12,7 @@ from pathlib import Path
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import (
     BackupNotFound,
+    IdentityRefused,
     ManifestInvalid,
     ObjectCorrupt,
     ObjectMissing,
@@ -29,8 +30,10 @@ from resguardo.postgres.dump import tool_versions
 from resguardo.postgres.load import to_sql
 from resguardo.rules.archive import major_of
 from resguardo.rules.selection import choose
+from resguardo.store.backup_key import BackupKey, check_sealed_key, open_key
 from resguardo.store.catalogue import list_backups, read_census
-from resguardo.store.download import open_object
+from resguardo.store.download import open_object, verify_object
+from resguardo.store.identities import Identity
 from resguardo.store.marks import Verification, record_verification
 from resguardo.store.ownership import read_owner
 from resguardo.store.protocol import Store
@@ -48,14 +51,19 @@ class Verified:
     id: str
     bytes: int
     problem: ResguardoError | None
+    #: Whether only its bytes were compared, since nothing was given that opens it.
+    is_unopened: bool = False
 
 
-def verify(policy: BackupPolicy, store: Store, which: str, progress: Progress) -> Iterator[Verified]:
+def verify(
+    policy: BackupPolicy, store: Store, which: str, progress: Progress, identities: list[Identity] | None = None
+) -> Iterator[Verified]:
     """Read backups again: the one with an id, the `latest`, or `all`, the oldest first, those in an archive last.
 
     Each size and each digest is compared with the manifest, and pg_restore reads the dump to its end. What came of it
     stands in the bucket from then on: a damaged backup is no good one any more, until it was verified again. Each may take
-    the policy's timeout. Raises PrefixOwned, BackupNotFound, and what keeps a backup from being read without being its
+    the policy's timeout. Of an encrypted backup, the inside is read with `identities` alone; without, its bytes are compared.
+    Raises PrefixOwned, BackupNotFound, and what keeps a backup from being read without being its
     fault: the store's errors, ServerVersionUnsupported for a pg_restore that is too old, DeadlineExceeded.
     """
     read_owner(store, owner_name(policy))
@@ -73,20 +81,30 @@ def verify(policy: BackupPolicy, store: Store, which: str, progress: Progress) -
     awaited = {manifest.id: ask_for(store, manifest, keep=timeout * len(readable)) for manifest in readable}
     for manifest in sorted(readable, key=lambda manifest: bool(awaited[manifest.id])):
         progress.step(f"reading backup {manifest.id} again")
-        yield _verify(store, manifest, progress, deadline=datetime.now(UTC) + timeout)
+        yield _verify(store, manifest, identities, progress, deadline=datetime.now(UTC) + timeout)
 
 
-def _verify(store: Store, manifest: Manifest, progress: Progress, *, deadline: datetime) -> Verified:
-    _require_tool(manifest)
+def _verify(
+    store: Store, manifest: Manifest, identities: list[Identity] | None, progress: Progress, *, deadline: datetime
+) -> Verified:
+    is_unopened = manifest.encryption is not None and identities is None
+    if not is_unopened:
+        _require_tool(manifest)
     bring_back(store, manifest, progress, deadline=deadline)
     problem: ResguardoError | None = None
     try:
-        _read_whole(store, manifest, deadline)
+        if is_unopened:
+            _read_stored(store, manifest)
+        else:
+            _read_whole(store, manifest, open_key(store, manifest, identities or []), deadline)
+    except IdentityRefused as refused:
+        # It says nothing about the backup.
+        return Verified(manifest.id, manifest.bytes, refused)
     except _DAMAGE as error:
         problem = error
     message = str(problem) if problem else ""
     record_verification(store, manifest.id, Verification(at=datetime.now(UTC), ok=problem is None, message=message))
-    return Verified(manifest.id, manifest.bytes, problem)
+    return Verified(manifest.id, manifest.bytes, problem, is_unopened)
 
 
 def _require_tool(manifest: Manifest) -> None:
@@ -99,12 +117,18 @@ def _require_tool(manifest: Manifest) -> None:
         )
 
 
-def _read_whole(store: Store, manifest: Manifest, deadline: datetime) -> None:
+def _read_stored(store: Store, manifest: Manifest) -> None:
+    check_sealed_key(store, manifest)
+    for entry in manifest.objects:
+        verify_object(store, manifest.id, entry)
+
+
+def _read_whole(store: Store, manifest: Manifest, key: BackupKey | None, deadline: datetime) -> None:
     if not any(entry.role is ObjectRole.DUMP for entry in manifest.objects):
         raise ManifestInvalid(f"the manifest of {manifest.id} names no dump")
-    read_census(store, manifest)
+    read_census(store, manifest, key)
     for entry in manifest.objects:
-        chunks = open_object(store, manifest.id, entry)
+        chunks = open_object(store, manifest.id, entry, backup_key=key)
         if entry.role is ObjectRole.DUMP:
             with tempfile.TemporaryDirectory(prefix="resguardo-") as scratch, Path(os.devnull).open("wb") as nowhere:
                 to_sql(chunks, nowhere, deadline=deadline, scratch=Path(scratch))

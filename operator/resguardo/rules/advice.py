@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from resguardo.api.durations import Span, parse_span, print_age
+from resguardo.api.encryption import Encryption, public_key
 from resguardo.api.policy import BackupPolicySpec, PolicyWarning, Retention
 from resguardo.api.schedule import next_time
 from resguardo.rules.retention import tier_spans
@@ -23,18 +24,32 @@ TIER_TOO_SHORT = "TierTooShort"
 MAX_AGE_TOO_SHORT = "MaxAgeTooShort"
 CLASS_OUTLIVES_TIER = "ClassOutlivesTier"
 CLASS_NOT_USED = "ClassNotUsed"
+ONE_RECIPIENT = "OneRecipient"
 
 
 def advise(spec: BackupPolicySpec) -> list[PolicyWarning]:
     """The warnings about a policy, in the order of its fields; empty for one that says nothing odd."""
-    if spec.retention is None:
-        return list(_about_unused_classes(spec.store.classes, {}))
-    spans = tier_spans(spec.retention)
     return [
-        *_about_retention(spec.retention, spec),
-        *_about_classes(spec.store.classes, spans),
-        *_about_unused_classes(spec.store.classes, spans),
+        *_about_classes_and_retention(spec),
+        *(_about_encryption(spec.encryption) if spec.encryption is not None else ()),
     ]
+
+
+def _about_classes_and_retention(spec: BackupPolicySpec) -> Iterator[PolicyWarning]:
+    spans = tier_spans(spec.retention) if spec.retention is not None else {}
+    if spec.retention is not None:
+        yield from _about_retention(spec.retention, spec)
+        yield from _about_classes(spec.store.classes, spans)
+    yield from _about_unused_classes(spec.store.classes, spans)
+
+
+def _about_encryption(encryption: Encryption) -> Iterator[PolicyWarning]:
+    if encryption.age is not None and len({public_key(text) for text in encryption.age.recipients}) == 1:
+        yield PolicyWarning(
+            reason=ONE_RECIPIENT,
+            message="encryption.age.recipients names one recipient: who loses its identity loses every backup. Name a second "
+            "one that is kept offline",
+        )
 
 
 def _about_retention(retention: Retention, spec: BackupPolicySpec) -> Iterator[PolicyWarning]:

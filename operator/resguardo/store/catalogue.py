@@ -24,6 +24,7 @@ from resguardo.api.manifest import MANIFEST_FORMAT_VERSION, MANIFEST_MAX_BYTES, 
 from resguardo.api.policy import BackupSummary, Inventory
 from resguardo.api.sizes import print_size
 from resguardo.rules.part_sizes import OBJECT_MAX_BYTES
+from resguardo.store.backup_key import BackupKey
 from resguardo.store.discard import DISCARDED, forbid_manifest
 from resguardo.store.documents import parse_document
 from resguardo.store.download import open_object
@@ -146,14 +147,14 @@ def commit_manifest(store: Store, manifest: Manifest) -> None:
         raise ObjectCorrupt(f"the manifest of {manifest.id} is not what was written to {store.location}")
 
 
-def read_census(store: Store, manifest: Manifest) -> Census:
-    """A backup's census, verified. Raises ObjectMissing, ObjectCorrupt, FormatTooNew and ManifestInvalid."""
+def read_census(store: Store, manifest: Manifest, backup_key: BackupKey | None = None) -> Census:
+    """A backup's census, verified; of an encrypted backup with the key that opens it. Raises ObjectMissing, ObjectCorrupt, FormatTooNew and ManifestInvalid."""
     sealed = [entry for entry in manifest.objects if entry.role is ObjectRole.CENSUS]
     if len(sealed) != 1:
         raise ManifestInvalid(f"the manifest of {manifest.id} names {len(sealed)} censuses, and a backup has one")
     if sealed[0].plain_bytes > CENSUS_MAX_BYTES:
         raise ManifestInvalid(f"the census of {manifest.id} has more than {print_size(CENSUS_MAX_BYTES)}")
-    text = b"".join(open_object(store, manifest.id, sealed[0]))
+    text = b"".join(open_object(store, manifest.id, sealed[0], backup_key=backup_key))
     return parse_document(Census, text, f"the census of {manifest.id}", known_version=CENSUS_FORMAT_VERSION)
 
 
@@ -221,6 +222,8 @@ def _parse_manifest(body: bytes, backup_id: str) -> Manifest:
             f"{what} says that it started at {print_time(manifest.started_at)}, and its id another time: it was changed"
         )
     keys = [key for entry in manifest.objects for key in (entry.key, entry.blocks_key)]
+    if manifest.encryption is not None:
+        keys.append(manifest.encryption.age.sealed_key.key)
     for key in keys:
         if not _stays_inside(key):
             raise ManifestInvalid(f"{what} names the object {key!r}, which is not one of its own")

@@ -11,7 +11,15 @@ from __future__ import annotations
 from contextlib import suppress
 
 from resguardo.api.errors import StoreError, StoreUnreachable, WriteConflict
-from resguardo.store.layout import backup_folder, census_key, dump_key, globals_key, manifest_key, object_key
+from resguardo.store.layout import (
+    backup_folder,
+    census_key,
+    dump_key,
+    encrypted,
+    globals_key,
+    manifest_key,
+    object_key,
+)
 from resguardo.store.protocol import Store
 
 #: What stands in a manifest's place where a backup was given up after its manifest had been sent.
@@ -27,7 +35,8 @@ def discard_backup(store: Store, backup_id: str, *, manifest_was_sent: bool = Fa
     """
     folder = backup_folder(backup_id)
     # Some servers list uploads only under a key's whole name, and some keys may not list them at all.
-    for prefix in [folder, *(object_key(backup_id, key) for key in (dump_key(), globals_key(), census_key()))]:
+    keys = [name for key in (dump_key(), globals_key(), census_key()) for name in (key, encrypted(key))]
+    for prefix in [folder, *(object_key(backup_id, key) for key in keys)]:
         try:
             store.abort_uploads(prefix)
         except StoreUnreachable:

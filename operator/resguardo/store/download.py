@@ -11,8 +11,10 @@ import zstandard
 
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing
 from resguardo.api.manifest import ObjectEntry
+from resguardo.store.backup_key import BackupKey
 from resguardo.store.blocks import BlockList, read_blocks
 from resguardo.store.compress import decompress
+from resguardo.store.encrypt import EncryptedDataInvalid, decrypt
 from resguardo.store.layout import object_key
 from resguardo.store.protocol import Store
 from resguardo.store.threads import RequestThreads
@@ -22,18 +24,27 @@ Block = bytes | bytearray
 _ADVICE = "restore another backup, and find out who writes to the bucket"
 
 
-def open_object(store: Store, backup_id: str, entry: ObjectEntry, *, prefetch: int = PREFETCH) -> Iterator[bytes]:
-    """The object's plain bytes, in chunks of at most 1 MiB.
+def open_object(
+    store: Store,
+    backup_id: str,
+    entry: ObjectEntry,
+    *,
+    backup_key: BackupKey | None = None,
+    prefetch: int = PREFETCH,
+) -> Iterator[bytes]:
+    """The object's plain bytes, in chunks of at most 1 MiB; of an encrypted backup with the `backup_key` that opens it.
 
     At once: the list of blocks against the manifest, and the object's presence and size. While it is read: each block
     against the list, before any byte of it; at most `prefetch` blocks ahead, and one more in hand. At the end: the digest
-    of the whole, and the number of plain bytes. Raises ObjectMissing, and ObjectCorrupt naming object and block.
+    of the whole, that the encrypted stream is whole, and the number of plain bytes: until then nothing that was handed out
+    may be promoted. Raises ObjectMissing, and ObjectCorrupt naming object and block.
     """
-    return _plain_chunks(_open_blocks(store, backup_id, entry, prefetch), object_key(backup_id, entry.key), entry)
+    blocks = _open_blocks(store, backup_id, entry, prefetch)
+    return _plain_chunks(blocks, object_key(backup_id, entry.key), entry, backup_key)
 
 
 def verify_object(store: Store, backup_id: str, entry: ObjectEntry, *, prefetch: int = PREFETCH) -> None:
-    """Read all stored bytes and compare them with the manifest, without decompressing. Raises as `open_object`."""
+    """Read all stored bytes and compare them with the manifest, without decrypting or decompressing. Raises as `open_object`."""
     for _ in _open_blocks(store, backup_id, entry, prefetch):
         pass
 
@@ -98,10 +109,13 @@ class _BlockReader:
         return bytes(taken)
 
 
-def _plain_chunks(blocks: Iterator[Block], key: str, entry: ObjectEntry) -> Iterator[bytes]:
+def _plain_chunks(
+    blocks: Iterator[Block], key: str, entry: ObjectEntry, backup_key: BackupKey | None
+) -> Iterator[bytes]:
     plain_bytes = 0
+    compressed = blocks if backup_key is None else decrypt(blocks, backup_key.identity)
     try:
-        for chunk in decompress(_BlockReader(blocks)):
+        for chunk in decompress(_BlockReader(compressed)):
             plain_bytes += len(chunk)
             if plain_bytes > entry.plain_bytes:
                 raise ObjectCorrupt(
@@ -110,6 +124,8 @@ def _plain_chunks(blocks: Iterator[Block], key: str, entry: ObjectEntry) -> Iter
             yield chunk
     except zstandard.ZstdError as error:
         raise ObjectCorrupt(f"object {key} cannot be decompressed ({error}); {_ADVICE}") from None
+    except EncryptedDataInvalid as error:
+        raise ObjectCorrupt(f"object {key} cannot be decrypted ({error}); {_ADVICE}") from None
     if plain_bytes != entry.plain_bytes:
         raise ObjectCorrupt(
             f"object {key} holds {plain_bytes} of the {entry.plain_bytes} bytes of its manifest; {_ADVICE}"

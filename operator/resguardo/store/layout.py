@@ -103,6 +103,25 @@ def blocks_key(key: str) -> str:
     return f"{key}.blocks"
 
 
+def encrypted(key: str) -> str:
+    """The key of an object that is encrypted.
+
+    >>> encrypted(dump_key())
+    'data/dump.zst.age'
+    """
+    return f"{key}.age"
+
+
+def sealed_key_key() -> str:
+    """The backup's own key as it was sealed when the backup was made, relative to the backup's folder."""
+    return "key.age"
+
+
+def added_keys_folder(backup_id: str) -> str:
+    """Where the same key stands, sealed to recipients that came later."""
+    return backup_folder(backup_id) + "keys/"
+
+
 def rows_key(backup_id: str) -> str:
     """The rows of a backup's larger tables, by numbers and not by names."""
     return backup_folder(backup_id) + "rows.json"
