@@ -85,7 +85,7 @@ ifeq ($(CLUSTER),rig)
 cluster: ## Start it, or bring it up to date: Kubernetes, S3, two PostgreSQL servers, the image
 	@$(RIG)/up.sh
 else
-cluster:
+cluster: venv
 	@$(RIG)/current.sh up
 endif
 

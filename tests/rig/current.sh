@@ -67,7 +67,7 @@ forward() {
   local line service local_port port
   for line in "${FORWARDS[@]}"; do
     IFS=: read -r service local_port port <<<"$line"
-    running "forward-$local_port" || start "forward-$local_port" kubectl -n rig port-forward "service/$service" "$local_port:$port"
+    running "forward-$local_port" || start "forward-$local_port" "$ROOT/.venv/bin/python" "$RIG_DIR/forward.py" "$service" "$local_port" "$port"
   done
 }
 database_answers() { forward; PGPASSWORD=$(password "$1") PGCONNECT_TIMEOUT=2 psql -qXtA -h 127.0.0.1 -p "$2" -U postgres -c 'select 1' postgres; }
