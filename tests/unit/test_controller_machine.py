@@ -116,6 +116,16 @@ class ClusterLife(People, ControlPlane, Operators):
                 uids.add(body["metadata"]["uid"])
                 assert len(uids) == 1
 
+    @invariant()
+    def a_database_is_restored_by_one_request_at_a_time(self) -> None:
+        """By operators that act on what is so; one that slept meanwhile the server itself keeps apart."""
+        claimed = [
+            body["spec"]["target"]["postgres"]["database"]
+            for body in self.cluster.bodies("RestoreRequest")
+            if "claim" in body.get("status", {}) and "completedAt" not in body["status"]
+        ]
+        assert self.has_acted_late or len(set(claimed)) == len(claimed), claimed
+
     # --- the end
 
     def teardown(self) -> None:

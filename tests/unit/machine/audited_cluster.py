@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resguardo.api.base import print_time
-from resguardo.api.names import FROZEN_POLICY_ANNOTATION, TASK_LABEL, WRITER_VERSION_ANNOTATION
+from resguardo.api.names import FROZEN_POLICY_ANNOTATION, POLICY_LABEL, TASK_LABEL, WRITER_VERSION_ANNOTATION
 from resguardo.controller.cluster import ClusterError
 from resguardo.controller.effects import COMPONENT
 from tests.unit.small_cluster import Body, SmallCluster
@@ -70,7 +70,10 @@ class AuditedCluster(SmallCluster):
         if live is not None and live["metadata"]["uid"] == uid:
             self._audit_touch(live, "would be deleted")
             if live["metadata"]["labels"][TASK_LABEL] in ("backup", "restore", "retention"):
-                assert live["status"].get("conditions"), f"Job {name} runs, and would be deleted"
+                ends = {item["type"] for item in live["status"].get("conditions", [])}
+                assert ends, f"Job {name} runs, and would be deleted"
+                if not ends & {"Complete", "Failed"} and live["metadata"]["labels"][TASK_LABEL] == "backup":
+                    self._audit_evidence(live)
         self._answer(lambda: super(AuditedCluster, self).delete_job(namespace, name, uid))
 
     def put_status(self, resource: Mapping[str, Any], status: Mapping[str, Any]) -> None:
@@ -143,6 +146,12 @@ class AuditedCluster(SmallCluster):
         policy = json.loads(frozen[FROZEN_POLICY_ANNOTATION])
         place = policy["spec"]["store"]["s3"]["bucket"], policy["metadata"]["name"]
         assert place in self.claimed_prefixes, f"{place} was never claimed, and its CronJob would be let go"
+
+    def _audit_evidence(self, job: Body) -> None:
+        """A backup that hangs goes only once status tells what came of it, or of a later one."""
+        policy = self._objects.get(("BackupPolicy", job["metadata"]["labels"].get(POLICY_LABEL, "")))
+        told = (policy or {}).get("status", {}).get("lastRun", {})
+        assert policy is None or "succeeded" in told, f"Job {job['metadata']['name']} would be deleted untold: {told}"
 
     def _audit_claim(self, body: Mapping[str, Any]) -> None:
         """A claim precedes its Job, and one whose Job was seen never makes another."""

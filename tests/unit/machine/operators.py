@@ -31,6 +31,7 @@ class Operators(Life):
         super().__init__()
         #: What an operator has decided and not done yet.
         self.paused: tuple[dict[str, Any], Outcome, datetime] | None = None
+        self.has_acted_late = False
 
     @rule(key=keys, times=st.integers(1, 3))
     def operator_works(self, key: Key, times: int) -> None:
@@ -91,6 +92,7 @@ class Operators(Life):
         self.disturbances += 1
         resource, outcome, now = self.paused
         self.paused = None
+        self.has_acted_late = True
         self.cluster.version, self.cluster.is_late = (0, 2, 0), True
         try:
             carry_out(self.cluster, resource, outcome, now)  # type: ignore[arg-type]
