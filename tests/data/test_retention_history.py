@@ -57,7 +57,7 @@ def test_two_years_end_in_exactly_the_expected_set(history: History) -> None:
             names[history.add(at_two + timedelta(hours=13), trigger=Trigger.MANUAL)] = f"{day} by hand"
         if (day - FIRST).days % EVERY_DAYS == 0 or LAST - day <= timedelta(days=1):
             assert history.enforce().succeeded
-            history.age_markers()
+            history.age_markers(decisions=True)
         day += timedelta(days=1)
     report = history.enforce()
     assert {names[name] for name in history.backups} == EXPECTED
@@ -69,6 +69,7 @@ def test_two_years_end_in_exactly_the_expected_set(history: History) -> None:
     left = {key.removeprefix("attempts/")[:8] for key in history.under("attempts/")}
     assert left == {"20260301", "20260907", "20261102"}, "failures of more than a year ago are forgotten"
     assert {key.split("/")[0] for key in history.under()} == {"attempts", "backups", "resguardo.json", "trash"}
+    assert len(history.under("trash/")) < 30, "what was decided in the years before is cleared away"
 
 
 def test_five_thousand_backups_are_planned_and_what_goes_is_marked(history: History) -> None:
