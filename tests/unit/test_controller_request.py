@@ -306,6 +306,22 @@ class TestRivals:
         world.settle(SECOND)
         assert world.cluster.created == ["second-restore"]
 
+    def test_nor_does_it_begin_beside_the_one_that_went_ahead(self, world: World) -> None:
+        world.request(spec__from={"policyRef": {"name": "later"}})
+        world.settle(REQUEST_KEY)
+        world.pass_time(seconds=1)
+        world.request("second")
+        world.settle(SECOND)
+        later = world.cluster.get("BackupPolicy", "default", "portal-prod")
+        assert later is not None
+        world.cluster.put({**later, "metadata": {"name": "later", "namespace": "default"}})
+        world.settle(REQUEST_KEY)
+        assert world.condition("Succeeded", REQUEST_KEY) == ("Unknown", "Waiting")
+        assert world.cluster.created == ["second-restore"]
+        world.cluster.finish("second-restore", world.report(Task.RESTORE))
+        world.settle(SECOND, REQUEST_KEY)
+        assert world.cluster.created == ["second-restore", JOB]
+
     def test_another_database_is_no_rival(self, world: World) -> None:
         world.request()
         world.request("second", spec__target__postgres__database="other")
