@@ -53,6 +53,16 @@ def test_there_and_back(size: int, step: int) -> None:
     assert settled()
 
 
+def test_an_empty_piece_is_not_the_end() -> None:
+    out: list[bytes] = []
+    with EncryptingWriter(out.append, IDENTITY.to_public()) as writer:
+        for piece in [b"", b"before", b"", b"after", b""]:
+            writer.write(piece)
+        writer.finish()
+    assert bytes(pyrage.decrypt(b"".join(out), [IDENTITY])) == b"beforeafter"
+    assert b"".join(decrypt([b"".join(out), b""], IDENTITY)) == b"beforeafter"
+
+
 @pytest.mark.parametrize(
     "edit",
     [

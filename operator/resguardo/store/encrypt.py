@@ -135,7 +135,8 @@ class _Turned:
 
     def read(self, size: int) -> bytes:
         """For the work: at most so many bytes; none at the end."""
-        if not self._rest and not self._is_at_end:
+        # An empty piece is none: what the reader gives for it would be taken for the end.
+        while not self._rest and not self._is_at_end:
             fed = self._fed.get()
             if self._is_given_up:
                 raise _GivenUp
