@@ -234,6 +234,13 @@ def test_verify_without_an_identity_compares_the_bytes_and_says_that_it_looked_n
     assert json.loads(read(place, f"verified/{backup_id}.json"))["ok"] is True
 
 
+def test_verify_without_an_identity_finds_a_key_that_was_exchanged(place: Place, backup_id: str) -> None:
+    write(place, object_key(backup_id, "key.age"), _to_ana(RUI.file))
+    answer = typed(place, "verify", "latest", "-f", place.policy())
+    assert "is not the key that backup" in answer.stderr
+    assert json.loads(read(place, f"verified/{backup_id}.json"))["ok"] is False
+
+
 def test_verify_with_somebody_elses_identity_says_nothing_about_the_backup(place: Place, backup_id: str) -> None:
     give(place, EVA.file)
     answer = typed(place, "verify", "latest", "-f", place.policy())
