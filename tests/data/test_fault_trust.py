@@ -78,6 +78,21 @@ def remove(name: str) -> Damage:
     return damage
 
 
+def take_from_another_prefix(*names: str) -> Damage:
+    """What stands under these names becomes that of a whole backup of the same database in another prefix."""
+
+    def damage(place: Place, folder: str) -> None:
+        place.prefix = "elsewhere"
+        report, _, _ = place.run("backup", "-f", place.policy())
+        place.prefix = "prod"
+        assert report.backup is not None
+        for name in names:
+            there = {"Bucket": place.bucket, "Key": f"elsewhere/backups/{report.backup.id}/{name}"}
+            place.s3.root.copy_object(CopySource=there, Bucket=place.bucket, Key=f"{folder}/{name}")
+
+    return damage
+
+
 def flip(body: bytes) -> bytes:
     return body[: len(body) // 2] + bytes([body[len(body) // 2] ^ 1]) + body[len(body) // 2 + 1 :]
 
@@ -105,6 +120,12 @@ def edit(**fields: object) -> Callable[[bytes], bytes]:
         pytest.param(change("census.json.zst", flip), {"ObjectCorrupt"}, id="census edited"),
         pytest.param(
             change("manifest.json", edit(id="20261123T050000Z-3f9a1c")), {"BackupNotFound"}, id="manifest of another"
+        ),
+        pytest.param(take_from_another_prefix("manifest.json"), {"BackupNotFound"}, id="manifest from another prefix"),
+        pytest.param(
+            take_from_another_prefix("data/dump.zst", "data/dump.zst.blocks"),
+            {"ObjectCorrupt"},
+            id="dump from another prefix",
         ),
         pytest.param(change("manifest.json", edit(formatVersion=99)), {"BackupNotFound"}, id="newer format"),
         pytest.param(change("manifest.json", lambda _: b"{}"), {"BackupNotFound"}, id="manifest emptied"),
