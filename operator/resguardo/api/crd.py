@@ -98,7 +98,9 @@ def _crd(
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
     }
-    status_schema["properties"]["conditions"].pop("default", None)
+    # What the operator did not write is not there: the API server adds nothing.
+    for field in status_schema["properties"].values():
+        field.pop("default", None)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
