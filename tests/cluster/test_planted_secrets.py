@@ -53,6 +53,12 @@ FAILS_WHEN_LOADED = [
 ]
 
 
+#: So that whoever looks at processes now and then meets each of them, on a busy machine too.
+KEEPS_PROGRAMS_AT_WORK = (
+    "INSERT INTO peticoes (texto, valor) SELECT repeat(md5(n::text), 30), n FROM generate_series(1, 150000) n"
+)
+
+
 @pytest.fixture
 def planted(portal: Portal) -> Iterator[Planted]:
     """The portal with roles, an S3 user and Secrets of planted strings in place of the usual ones."""
@@ -132,6 +138,7 @@ def _play(portal: Portal, planted: Planted) -> None:
     def ends(kind: str, name: str, what: str, status: str, reason: str | None = None) -> None:
         cluster.wait_for(kind, name, namespace, has_condition(what, status, reason), until="restore done")
 
+    portal.execute(KEEPS_PROGRAMS_AT_WORK)
     cluster.apply(portal.policy())
     ends("bp", "portal", "Ready", "True")
     portal.run_backup("first")
