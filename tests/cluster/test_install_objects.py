@@ -22,8 +22,9 @@ EVERY = pytest.mark.parametrize("name", OBJECTS)
 
 
 @pytest.fixture(scope="module")
-def door(cluster: Cluster) -> Iterator[Door]:
-    with config.new_client_from_config(cluster["KUBECONFIG"]) as api:  # type: ignore[no-untyped-call]
+def door(operator: Cluster) -> Iterator[Door]:
+    """The operator's way to the API server, which knows our resources."""
+    with config.new_client_from_config(operator["KUBECONFIG"]) as api:  # type: ignore[no-untyped-call]
         assert isinstance(api, client.ApiClient)
         yield Door(api)
 
