@@ -426,6 +426,25 @@ def test_an_added_key_of_somebody_elses_making_harms_nobody(place: Place, backup
     assert typed(place, "verify", "latest", "-f", place.policy()).returncode == 55
 
 
+@pytest.mark.parametrize("meddle", [_key_deleted, _key_edited])
+def test_a_backup_whose_first_key_is_lost_comes_back_by_one_that_was_added(
+    place: Place, backup_id: str, meddle: Callable[[Place, str], None]
+) -> None:
+    give(place, ANA.file)
+    assert typed(place, "keys", "rewrap", backup_id, "-f", place.policy(encryption=sealed_to(EVA))).returncode == 0
+    meddle(place, backup_id)
+    give(place, EVA.file)
+    name = f"by-eva{meddle.__name__}".replace("_", "-")
+    report, _, _ = place.run("restore", "-f", place.request(name, database=name), "-f", place.policy())
+    assert report.reason == "Restored"
+    # What is lost is lost, all the same: the recipients of old cannot open it, and verify says so.
+    give(place, ANA.file)
+    report = place.fail("restore", "-f", place.request("by-ana", database="by-ana"), "-f", place.policy())
+    assert report.reason in {"ObjectMissing", "ObjectCorrupt"}
+    give(place, EVA.file)
+    assert "key.age" in typed(place, "verify", backup_id, "-f", place.policy()).stderr
+
+
 # ---- a policy is tried
 
 

@@ -93,6 +93,8 @@ def _verify(
     bring_back(store, manifest, progress, deadline=deadline)
     problem: ResguardoError | None = None
     try:
+        # Also where another key opens it: those to whom the first one is sealed may have no other.
+        check_sealed_key(store, manifest)
         if is_unopened:
             _read_stored(store, manifest)
         else:
@@ -118,7 +120,6 @@ def _require_tool(manifest: Manifest) -> None:
 
 
 def _read_stored(store: Store, manifest: Manifest) -> None:
-    check_sealed_key(store, manifest)
     for entry in manifest.objects:
         verify_object(store, manifest.id, entry)
 

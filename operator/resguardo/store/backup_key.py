@@ -146,10 +146,19 @@ def describe_recipients(store: Store, manifest: Manifest) -> str:
 
 
 def _sealed_keys(store: Store, manifest: Manifest, sealing: AgeSealing) -> Iterator[tuple[str, bytes]]:
-    yield object_key(manifest.id, sealing.sealed_key.key), _read_sealed_key(store, manifest, sealing)
+    """The first one, then those that were added; what is wrong with the first is raised once none of the others was enough."""
+    problem: ObjectMissing | ObjectCorrupt | None = None
+    try:
+        sealed = _read_sealed_key(store, manifest, sealing)
+    except (ObjectMissing, ObjectCorrupt) as error:
+        problem = error
+    else:
+        yield object_key(manifest.id, sealing.sealed_key.key), sealed
     for there in store.list(added_keys_folder(manifest.id)):
         if there.key.endswith(".age") and there.bytes <= KEY_MAX_BYTES:
             yield there.key, store.get(there.key, max_bytes=KEY_MAX_BYTES).body
+    if problem is not None:
+        raise problem
 
 
 def _read_sealed_key(store: Store, manifest: Manifest, sealing: AgeSealing) -> bytes:
