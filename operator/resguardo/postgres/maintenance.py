@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def bounded(connection: psycopg.Connection[Any], deadline: datetime | float, doi
     left = seconds_until(deadline)
     if left <= 0:
         raise late
-    _set_statement_timeout(connection, left)
+    _set_statement_timeout(connection, timeout_milliseconds(left))
     try:
         yield
     except errors.QueryCanceled:
@@ -91,8 +92,18 @@ def bounded(connection: psycopg.Connection[Any], deadline: datetime | float, doi
             _set_statement_timeout(connection, 0)
 
 
-def _set_statement_timeout(connection: psycopg.Connection[Any], seconds: float) -> None:
-    milliseconds = min(int(seconds * 1000) or (1 if seconds else 0), 2**31 - 1)
+def timeout_milliseconds(left: float) -> int:
+    """What is left of a time, in seconds and more than none, as a statement_timeout (int4, 0 being none at all).
+
+    Never less: a statement that the server ends before the deadline would pass for one that somebody else ended.
+
+    >>> timeout_milliseconds(0.9991)
+    1000
+    """
+    return min(math.ceil(left * 1000), 2**31 - 1)
+
+
+def _set_statement_timeout(connection: psycopg.Connection[Any], milliseconds: int) -> None:
     connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", [str(milliseconds)])
 
 
