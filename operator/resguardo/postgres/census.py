@@ -29,6 +29,7 @@ from resguardo.postgres.properties import read_extensions, read_properties, read
 from resguardo.postgres.run import seconds_until
 from resguardo.postgres.snapshot import Snapshot
 from resguardo.postgres.tables import Table
+from resguardo.postgres.timeouts import set_timeout
 
 log = structlog.get_logger()
 
@@ -226,8 +227,8 @@ def _count(
     count: int | None = None
     try:
         with connection.transaction():
-            _set_timeout(connection, "statement_timeout", seconds)
-            _set_timeout(connection, "lock_timeout", lock_seconds)
+            set_timeout(connection, "statement_timeout", seconds, local=True)
+            set_timeout(connection, "lock_timeout", lock_seconds, local=True)
             row = connection.execute(query).fetchone()
             count = row[0] if row else None
             raise psycopg.Rollback
@@ -235,12 +236,6 @@ def _count(
         if time.monotonic() < ends_at:
             raise  # cancelled by somebody, not by the budget
     return count
-
-
-def _set_timeout(connection: psycopg.Connection[Any], name: str, seconds: float | None) -> None:
-    """For the savepoint; None is no timeout, which PostgreSQL writes 0."""
-    milliseconds = 0 if seconds is None else min(max(1, int(seconds * 1000)), 2**31 - 1)
-    connection.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(milliseconds)))
 
 
 class _Counts:

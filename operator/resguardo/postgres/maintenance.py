@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from resguardo.api.errors import DatabaseNotFound, DeadlineExceeded, PermissionD
 from resguardo.postgres.connection import Server
 from resguardo.postgres.mark import MarkedDatabase, read_marks
 from resguardo.postgres.run import seconds_until
+from resguardo.postgres.timeouts import set_timeout
 
 _DATABASES = ("postgres", "template1")
 
@@ -80,7 +80,7 @@ def bounded(connection: psycopg.Connection[Any], deadline: datetime | float, doi
     left = seconds_until(deadline)
     if left <= 0:
         raise late
-    _set_statement_timeout(connection, timeout_milliseconds(left))
+    set_timeout(connection, "statement_timeout", left, local=False)
     try:
         yield
     except errors.QueryCanceled:
@@ -89,22 +89,7 @@ def bounded(connection: psycopg.Connection[Any], deadline: datetime | float, doi
         raise late from None
     finally:
         if not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-            _set_statement_timeout(connection, 0)
-
-
-def timeout_milliseconds(left: float) -> int:
-    """What is left of a time, in seconds and more than none, as a statement_timeout (int4, 0 being none at all).
-
-    Never less: a statement that the server ends before the deadline would pass for one that somebody else ended.
-
-    >>> timeout_milliseconds(0.9991)
-    1000
-    """
-    return min(math.ceil(left * 1000), 2**31 - 1)
-
-
-def _set_statement_timeout(connection: psycopg.Connection[Any], milliseconds: int) -> None:
-    connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", [str(milliseconds)])
+            set_timeout(connection, "statement_timeout", None, local=False)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from resguardo.api.errors import DeadlineExceeded, LockTimeout, SchemaChanging
 from resguardo.postgres.connection import Server
 from resguardo.postgres.run import seconds_until
 from resguardo.postgres.tables import Table, list_tables
+from resguardo.postgres.timeouts import set_timeout
 
 log = structlog.get_logger()
 
@@ -151,20 +152,15 @@ def _lock(
 
     Only statements that need no snapshot: SET and LOCK. A function's call would already take one.
     """
-    _set_timeout(connection, "lock_timeout", lock_timeout.total_seconds())
+    set_timeout(connection, "lock_timeout", lock_timeout.total_seconds(), local=True)
     for start in range(0, len(tables), LOCK_BATCH):
-        _set_timeout(connection, "statement_timeout", seconds_until(deadline))
+        set_timeout(connection, "statement_timeout", seconds_until(deadline), local=True)
         names = sql.SQL(", ").join(
             sql.SQL("ONLY {}").format(table.identifier) for table in tables[start : start + LOCK_BATCH]
         )
         connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
-    connection.execute("SET LOCAL statement_timeout = 0")
-    connection.execute("SET LOCAL lock_timeout = 0")
-
-
-def _set_timeout(connection: psycopg.Connection[Any], name: str, seconds: float) -> None:
-    milliseconds = min(max(1, int(seconds * 1000)), 2**31 - 1)  # 0 would mean: none
-    connection.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(milliseconds)))
+    set_timeout(connection, "statement_timeout", None, local=True)
+    set_timeout(connection, "lock_timeout", None, local=True)
 
 
 def _export(connection: psycopg.Connection[Any]) -> Snapshot:
