@@ -18,9 +18,9 @@ from resguardo.api.manifest import ODDITIES_MAX, Oddity
 from resguardo.api.metadata import Metadata, named_within
 from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_OVER_ANNOTATION, TOLD_ANNOTATIONS
 from resguardo.api.pods import JobsTemplate
-from resguardo.api.s3 import Store
 from resguardo.api.schedule import Schedule, TimeZone
 from resguardo.api.sizes import SIZE_PATTERN
+from resguardo.api.store import Store
 
 #: The fields of spec.retention that are tiers.
 TIERS = ("hourly", "daily", "weekly", "monthly", "yearly")

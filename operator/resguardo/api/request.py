@@ -17,8 +17,8 @@ from resguardo.api.metadata import Metadata
 from resguardo.api.names import API_VERSION, REQUEST_KIND
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.policy import BackupSummary
-from resguardo.api.s3 import Store
 from resguardo.api.sizes import SIZE_PATTERN
+from resguardo.api.store import Store
 
 
 class OnExisting(StrEnum):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from resguardo.api.policy import BackupPolicy
     from resguardo.api.report import Task
     from resguardo.api.request import RestoreRequest
-    from resguardo.api.s3 import Store
+    from resguardo.api.store import Store
 
 Files = Annotated[
     list[Path],

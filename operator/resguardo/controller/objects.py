@@ -29,7 +29,7 @@ from resguardo.api.names import (
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.report import Task
 from resguardo.api.request import RestoreRequest
-from resguardo.api.s3 import Store
+from resguardo.api.store import Store
 from resguardo.controller.documents import freeze_policy, freeze_request
 from resguardo.controller.pod import pod_template
 from resguardo.controller.settings import Settings

@@ -13,7 +13,7 @@ from resguardo.api.encryption import Decryption
 from resguardo.api.fields import CaRef
 from resguardo.api.names import FROZEN_POLICY_ANNOTATION, FROZEN_REQUEST_ANNOTATION, JOB_NAME_LABEL
 from resguardo.api.pods import JobsTemplate
-from resguardo.api.s3 import Store
+from resguardo.api.store import Store
 
 CONTAINER = "resguardo"
 DOCUMENTS = "/etc/resguardo/documents"

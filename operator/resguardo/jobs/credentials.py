@@ -13,12 +13,11 @@ from pathlib import Path
 
 from resguardo.api.connection import PostgresConnection
 from resguardo.api.errors import CredentialsMissing
-from resguardo.api.s3 import S3Store as S3Spec
-from resguardo.api.s3 import Store as StoreSpec
+from resguardo.api.store import Store as StoreSpec
 from resguardo.postgres.connection import Login
 from resguardo.store.identities import Identity, parse_identities
+from resguardo.store.opening import open_store
 from resguardo.store.protocol import Store
-from resguardo.store.s3 import ATTEMPTS, PATIENT_ATTEMPTS, AccessKeys, S3Store
 
 DEFAULT_DIRECTORY = Path("/etc/resguardo/credentials")
 AGE_IDENTITY, AGE_IDENTITY_VARIABLE = "decryption/age-identity", "RESGUARDO_AGE_IDENTITY"
@@ -33,8 +32,8 @@ class Credentials:
 
     def login(self, connection: PostgresConnection) -> Login:
         """All that a server asks of a client. Raises CredentialsMissing, naming the file and the variable."""
-        username = self._text("database/username", "PGUSER", needed_for=f"database server {connection.host}")
-        password = self._text("database/password", "PGPASSWORD", needed_for=f"role {username} on {connection.host}")
+        username = self.text("database/username", "PGUSER", needed_for=f"database server {connection.host}")
+        password = self.text("database/password", "PGPASSWORD", needed_for=f"role {username} on {connection.host}")
         has_certificate = connection.client_certificate_secret_ref is not None
         return Login(
             host=connection.host,
@@ -42,16 +41,14 @@ class Credentials:
             ssl_mode=connection.ssl_mode,
             username=username,
             password=password,
-            ca_file=self._file("database/ca.crt", "PGSSLROOTCERT") if connection.ca_ref else None,
-            certificate_file=self._file("database/tls.crt", "PGSSLCERT") if has_certificate else None,
-            private_key_file=self._file("database/tls.key", "PGSSLKEY") if has_certificate else None,
+            ca_file=self.file("database/ca.crt", "PGSSLROOTCERT") if connection.ca_ref else None,
+            certificate_file=self.file("database/tls.crt", "PGSSLCERT") if has_certificate else None,
+            private_key_file=self.file("database/tls.key", "PGSSLKEY") if has_certificate else None,
         )
 
     def open_store(self, spec: StoreSpec, *, patient: bool = False) -> Store:
         """The store of a policy or request; a patient one waits longer for a server. Raises CredentialsMissing."""
-        if spec.s3 is None:
-            raise AssertionError("a store has exactly one member")
-        return self._open_s3(spec.s3, PATIENT_ATTEMPTS if patient else ATTEMPTS)
+        return open_store(spec, self, patient=patient)
 
     def has_identities(self) -> bool:
         """Whether something was given to decrypt with."""
@@ -64,27 +61,15 @@ class Credentials:
                 f"neither {self.directory / AGE_IDENTITY} (in a cluster: spec.decryption.ageIdentitySecretRef of the request) "
                 f"nor the file that ${AGE_IDENTITY_VARIABLE} names is there; an age identity is needed for {needed_for}"
             )
-        path = self._file(AGE_IDENTITY, AGE_IDENTITY_VARIABLE)
+        path = self.file(AGE_IDENTITY, AGE_IDENTITY_VARIABLE)
         try:
             content = path.read_bytes()
         except OSError as error:
             raise CredentialsMissing(f"{path} cannot be read ({error}); it is needed for {needed_for}") from None
         return parse_identities(content, origin=str(path))
 
-    def _open_s3(self, spec: S3Spec, attempts: int) -> Store:
-        where = f"bucket {spec.bucket}"
-        keys = AccessKeys(
-            access_key_id=self._text("store/access-key-id", "AWS_ACCESS_KEY_ID", needed_for=where),
-            secret_access_key=self._text("store/secret-access-key", "AWS_SECRET_ACCESS_KEY", needed_for=where),
-        )
-        return S3Store(
-            spec,
-            keys,
-            self._file("store/ca.crt", "AWS_CA_BUNDLE") if spec.ca_ref else None,
-            attempts=attempts,
-        )
-
-    def _text(self, name: str, variable: str, *, needed_for: str) -> str:
+    def text(self, name: str, variable: str, *, needed_for: str) -> str:
+        """What a file of the folder holds, or the variable. Raises CredentialsMissing, naming both and what needs it."""
         path = self.directory / name
         try:
             # As it stands there: read as text, a carriage return would become a line's end.
@@ -95,7 +80,8 @@ class Credentials:
             raise CredentialsMissing(f"neither {path} nor ${variable} holds anything; one is needed for {needed_for}")
         return text
 
-    def _file(self, name: str, variable: str) -> Path:
+    def file(self, name: str, variable: str) -> Path:
+        """A file of the folder, or the one that the variable names. Raises CredentialsMissing, naming both."""
         path = self.directory / name
         found = path if path.exists() else Path(self.environment.get(variable, ""))
         if not found.is_file():

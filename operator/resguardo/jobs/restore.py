@@ -30,8 +30,8 @@ from resguardo.api.manifest import Manifest, ObjectEntry, ObjectRole
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.report import RestoreOutcome
 from resguardo.api.request import PostgresTarget, RestoreRequest
-from resguardo.api.s3 import Store as StoreSpec
 from resguardo.api.sizes import parse_size
+from resguardo.api.store import Store as StoreSpec
 from resguardo.jobs.archive import bring_back
 from resguardo.jobs.former import read_former
 from resguardo.jobs.keys import unlock
