@@ -76,6 +76,10 @@ class Store(Protocol):
     def location(self) -> str:
         """Where this is, for messages: endpoint, bucket and prefix."""
 
+    @property
+    def place(self) -> str:
+        """The same as backups name it, `<bucket>/<prefix>`: without the endpoint, which may change while all stays."""
+
     def put(
         self,
         key: str,

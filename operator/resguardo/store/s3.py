@@ -86,6 +86,11 @@ class S3Store:
         where = f"prefix {self._prefix.rstrip('/')!r}" if self._prefix else "its root"
         return f"bucket {self._bucket} at {self._endpoint}, {where}"
 
+    @property
+    def place(self) -> str:
+        """Bucket and prefix."""
+        return f"{self._bucket}/{self._prefix}".rstrip("/")
+
     def put(
         self,
         key: str,
