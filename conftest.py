@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.s3",
+    "tests.fixtures.minio",
     "tests.fixtures.postgres",
     "tests.fixtures.place",
     "tests.fixtures.history",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what the rig runs, once on a machine: into the cache, under a key of versions and sources, so that another
-# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw helm postgres-image postgres-17
+# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw minio helm postgres-image postgres-17
 # With --path it prints where each is, building what is missing; with --where it prints that and builds nothing.
 set -euo pipefail
 # shellcheck source=tests/rig/lib.sh
@@ -8,6 +8,7 @@ set -euo pipefail
 
 KUBERNETES=1.34.4
 VERSITYGW=1.8.0
+MINIO=v0.0.0-20260212201848-7aac2a2c5b7c  # the tags of its releases are no versions to Go: a commit of 2026-02-12
 HELM=4.3.1
 POSTGRES_RELEASE=trixie  # the Debian whose PostgreSQL is newer than the machine's: 17. Its newest minor version is taken
 
@@ -18,10 +19,11 @@ folder_of() {
     kube) key=$(key_of "$KUBERNETES" -- tests/rig/kube/{main.go,go.mod,go.sum}) ;;
     pause) key=$(key_of 1 -- tests/rig/pause/main.go) ;;
     versitygw) key=$(key_of "$VERSITYGW") ;;
+    minio) key=$(key_of "$MINIO") ;;
     helm) key=$(key_of "$HELM") ;;
     postgres-image) key=$(key_of 1 -- tests/rig/postgres-image.sh) ;;
     postgres-17) key=$(key_of "$POSTGRES_RELEASE" -- tests/rig/postgres-tree.sh) ;;
-    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw helm postgres-image postgres-17" ;;
+    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw minio helm postgres-image postgres-17" ;;
   esac
   echo "$CACHE/$1-$key"
 }
@@ -42,6 +44,7 @@ make_kube() {
 }
 make_pause() { with_go go build -trimpath -ldflags '-s -w' -o "$1" "$RIG_DIR/pause/main.go"; }
 make_versitygw() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags "-s -w -X main.Version=v$VERSITYGW" "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW"; }
+make_minio() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags '-s -w' "github.com/minio/minio@$MINIO"; }
 make_helm() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags '-s -w' "helm.sh/helm/v4/cmd/helm@v$HELM"; }
 make_postgres-image() { "$RIG_DIR/machine.sh" packages cluster && "$RIG_DIR/postgres-image.sh" "$1"; }
 make_postgres-17() { "$RIG_DIR/postgres-tree.sh" 17 "$POSTGRES_RELEASE" "$1"; }
@@ -51,6 +54,7 @@ described() {
     kube) echo "Kubernetes $KUBERNETES (etcd, servers, kubelet, kubectl, CoreDNS), about 6 minutes on 2 cores" ;;
     pause) echo "the pause program" ;;
     versitygw) echo "the S3 server versitygw $VERSITYGW, about 2 minutes" ;;
+    minio) echo "the S3 server MinIO, about 4 minutes" ;;
     helm) echo "helm $HELM, about 2 minutes" ;;
     postgres-image) echo "a stand-in for PostgreSQL's official image (debootstrap), about 2 minutes" ;;
     postgres-17) echo "PostgreSQL 17 from the packages of Debian $POSTGRES_RELEASE (unpacked, not installed), about half a minute" ;;
