@@ -65,8 +65,8 @@ def test_a_claim_whose_answer_is_lost_is_ours(store: S3Store, proxy: Proxy) -> N
 
 def _upload(store: S3Store) -> Upload:
     upload = store.begin_upload("big")
-    for number, body in [(1, noise(5 * MIB)), (2, b"end")]:
-        upload.upload_part(number, body, sha256=hashlib.sha256(body).digest())
+    for number, start, body in [(1, 0, noise(5 * MIB)), (2, 5 * MIB, b"end")]:
+        upload.upload_part(number, body, start=start, sha256=hashlib.sha256(body).digest())
     return upload
 
 

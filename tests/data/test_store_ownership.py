@@ -18,9 +18,10 @@ from resguardo.api.errors import (
     StoreAccessDenied,
 )
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes, verify_owner
-from resguardo.store.protocol import Stored
+from resguardo.store.protocol import Store, Stored
 from resguardo.store.s3 import S3Store
 from tests.fixtures.s3 import S3Server
+from tests.fixtures.stores import Ground
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 OURS, THEIRS = "cluster-1/agepar/portal-prod", "cluster-2/agepar/portal-prod"
@@ -31,56 +32,53 @@ def owned_by(store: S3Store, owner: str, take_over_from: str | None = None) -> O
     return claim(store, owner, take_over_from=take_over_from, now=NOW)
 
 
-def test_nobodys_prefix_becomes_ours_and_stays_ours(s3_store: S3Store) -> None:
-    first = owned_by(s3_store, OURS)
+def test_nobodys_prefix_becomes_ours_and_stays_ours(store: Store) -> None:
+    first = owned_by(store, OURS)
     assert (first.owner, first.epoch, first.claimed_at) == (OURS, 1, NOW)
-    assert claim(s3_store, OURS, take_over_from=None, now=datetime(2030, 1, 1, tzinfo=UTC)) == first
-    verify_owner(s3_store, first)
+    assert claim(store, OURS, take_over_from=None, now=datetime(2030, 1, 1, tzinfo=UTC)) == first
+    verify_owner(store, first)
 
 
-def test_somebody_elses_prefix_is_refused_with_the_exact_words_that_would_take_it_over(s3_store: S3Store) -> None:
-    owned_by(s3_store, OURS)
+def test_somebody_elses_prefix_is_refused_with_the_exact_words_that_would_take_it_over(store: Store) -> None:
+    owned_by(store, OURS)
     with pytest.raises(PrefixOwned) as raised:
-        owned_by(s3_store, THEIRS)
+        owned_by(store, THEIRS)
     message = str(raised.value)
     assert f"belongs to {OURS} (epoch 1, since 2026-11-23T05:00:00Z)" in message
     words = message.split("resguardo.dev/take-over-from: ")[1]
-    taken = owned_by(s3_store, THEIRS, take_over_from=words)
+    taken = owned_by(store, THEIRS, take_over_from=words)
     assert (taken.owner, taken.epoch) == (THEIRS, 2)
 
 
-def test_a_take_over_works_once(s3_store: S3Store) -> None:
-    first = owned_by(s3_store, OURS)
+def test_a_take_over_works_once(store: Store) -> None:
+    first = owned_by(store, OURS)
     words = f"{OURS}@1"
-    second = owned_by(s3_store, THEIRS, take_over_from=words)
-    assert owned_by(s3_store, THEIRS, take_over_from=words) == second
-    third = owned_by(s3_store, OURS, take_over_from=f"{THEIRS}@2")
+    second = owned_by(store, THEIRS, take_over_from=words)
+    assert owned_by(store, THEIRS, take_over_from=words) == second
+    third = owned_by(store, OURS, take_over_from=f"{THEIRS}@2")
     assert third.epoch == 3
     with pytest.raises(PrefixOwned, match=f"{OURS}@3"):
-        owned_by(s3_store, THEIRS, take_over_from=words)
+        owned_by(store, THEIRS, take_over_from=words)
     with pytest.raises(PrefixOwned):
-        verify_owner(s3_store, second)
+        verify_owner(store, second)
     with pytest.raises(PrefixOwned):
-        verify_owner(s3_store, first)  # ours again, but in another epoch
-    verify_owner(s3_store, third)
+        verify_owner(store, first)  # ours again, but in another epoch
+    verify_owner(store, third)
 
 
 @pytest.mark.parametrize("words", ["", OURS, f"{OURS}@2", f"{OURS}@0", f"{OURS}@1 ", "*", f"{THEIRS}@1"])
-def test_words_that_are_not_exact_take_nothing_over(s3_store: S3Store, words: str) -> None:
-    owned_by(s3_store, OURS)
+def test_words_that_are_not_exact_take_nothing_over(store: Store, words: str) -> None:
+    owned_by(store, OURS)
     with pytest.raises(PrefixOwned):
-        owned_by(s3_store, THEIRS, take_over_from=words)
+        owned_by(store, THEIRS, take_over_from=words)
 
 
-def test_words_of_take_over_do_no_harm_where_nobody_owns_the_prefix(s3_store: S3Store) -> None:
-    assert owned_by(s3_store, OURS, take_over_from=f"{THEIRS}@7").epoch == 1
+def test_words_of_take_over_do_no_harm_where_nobody_owns_the_prefix(store: Store) -> None:
+    assert owned_by(store, OURS, take_over_from=f"{THEIRS}@7").epoch == 1
 
 
 @pytest.mark.parametrize("take_over", [False, True])
-def test_of_many_who_claim_at_once_one_wins_and_all_see_the_same(
-    s3_server: S3Server, s3_bucket: str, take_over: bool
-) -> None:
-    store = s3_server.store(s3_bucket)
+def test_of_many_who_claim_at_once_one_wins_and_all_see_the_same(store: Store, take_over: bool) -> None:
     words = f"{OURS}@{owned_by(store, OURS).epoch}" if take_over else None
     won: list[Owner] = []
     lost: list[PrefixOwned] = []
@@ -103,23 +101,23 @@ def test_of_many_who_claim_at_once_one_wins_and_all_see_the_same(
 class TestByHand:
     """A document without a cluster's id acts as the policy of its namespace and name, whoever's cluster it is."""
 
-    def test_it_acts_as_the_owner(self, s3_store: S3Store) -> None:
-        first = owned_by(s3_store, OURS)
-        assert owned_by(s3_store, BY_HAND) == first
-        verify_owner(s3_store, first)
+    def test_it_acts_as_the_owner(self, store: Store) -> None:
+        first = owned_by(store, OURS)
+        assert owned_by(store, BY_HAND) == first
+        verify_owner(store, first)
 
     @pytest.mark.parametrize("other", ["/agepar/portal-homolog", "/homolog/portal-prod"])
-    def test_another_name_or_namespace_is_somebody_else(self, s3_store: S3Store, other: str) -> None:
-        owned_by(s3_store, OURS)
+    def test_another_name_or_namespace_is_somebody_else(self, store: Store, other: str) -> None:
+        owned_by(store, OURS)
         with pytest.raises(PrefixOwned):
-            owned_by(s3_store, other)
+            owned_by(store, other)
 
-    def test_what_was_claimed_by_hand_becomes_the_first_clusters_and_not_a_seconds_too(self, s3_store: S3Store) -> None:
-        by_hand = owned_by(s3_store, BY_HAND)
-        assert owned_by(s3_store, OURS) == by_hand.model_copy(update={"owner": OURS})
-        verify_owner(s3_store, by_hand)
+    def test_what_was_claimed_by_hand_becomes_the_first_clusters_and_not_a_seconds_too(self, store: Store) -> None:
+        by_hand = owned_by(store, BY_HAND)
+        assert owned_by(store, OURS) == by_hand.model_copy(update={"owner": OURS})
+        verify_owner(store, by_hand)
         with pytest.raises(PrefixOwned):
-            owned_by(s3_store, THEIRS)
+            owned_by(store, THEIRS)
 
 
 @pytest.mark.parametrize(
@@ -137,29 +135,27 @@ class TestByHand:
         (b"[" * 4000, ManifestInvalid),
     ],
 )
-def test_an_owner_that_cannot_be_read_is_never_overwritten(
-    s3_store: S3Store, body: bytes, error: type[Exception]
-) -> None:
-    s3_store.put("resguardo.json", body)
+def test_an_owner_that_cannot_be_read_is_never_overwritten(store: Store, body: bytes, error: type[Exception]) -> None:
+    store.put("resguardo.json", body)
     with pytest.raises(error):
-        owned_by(s3_store, OURS)
-    assert s3_store.get("resguardo.json", max_bytes=10_000).body == body
+        owned_by(store, OURS)
+    assert store.get("resguardo.json", max_bytes=10_000).body == body
 
 
-def test_an_owner_that_was_deleted_is_noticed(s3_store: S3Store) -> None:
-    owner = owned_by(s3_store, OURS)
-    s3_store.delete("resguardo.json")
+def test_an_owner_that_was_deleted_is_noticed(store: Store) -> None:
+    owner = owned_by(store, OURS)
+    store.delete("resguardo.json")
     with pytest.raises(PrefixOwned, match=r"lost its resguardo\.json"):
-        verify_owner(s3_store, owner)
+        verify_owner(store, owner)
 
 
 # ---- the probe
 
 
-def test_a_probe_passes_and_leaves_nothing(s3_store: S3Store, s3_server: S3Server, s3_bucket: str) -> None:
-    probe_conditional_writes(s3_store)
-    assert list(s3_store.list("")) == []
-    assert "Uploads" not in s3_server.root.list_multipart_uploads(Bucket=s3_bucket)
+def test_a_probe_passes_and_leaves_nothing(store: Store, ground: Ground) -> None:
+    probe_conditional_writes(store)
+    assert list(store.list("")) == []
+    assert ground.uploads() == 0
 
 
 class _Careless(S3Store):

@@ -46,10 +46,11 @@ class Stored:
 class Upload(Protocol):
     """A large object in the making. It is in no listing of objects until it is complete."""
 
-    def upload_part(self, number: int, body: bytes | bytearray, *, sha256: bytes) -> None:
-        """Send a part, numbered from 1; `sha256` is the body's digest, which the store checks on arrival.
+    def upload_part(self, number: int, body: bytes | bytearray, *, start: int, sha256: bytes) -> None:
+        """Send a part, numbered from 1, whose first byte is the object's byte `start`.
 
-        Parts may be sent in any order and by several threads; the same number again replaces the part.
+        `sha256` is the body's digest, which a store that knows it checks on arrival; others check what they know. Parts may
+        be sent in any order and by several threads; the same number again replaces the part.
         """
 
     def complete(self) -> ObjectInfo:
@@ -153,5 +154,6 @@ class Store(Protocol):
     def abort_uploads(self, prefix: str, *, begun_before: datetime | None = None) -> int:
         """Give up every upload whose key begins with the prefix, whoever began it; how many there were.
 
-        With `begun_before` only those that the store, by its own clock, began before that time.
+        With `begun_before` only those that the store, by its own clock, began before that time, or where it notes no
+        beginning, last heard of before it. An upload of which nothing was sent may be none yet.
         """

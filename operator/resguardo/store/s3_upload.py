@@ -104,8 +104,8 @@ class S3Upload:
         self._parts: dict[int, _Part] = {}
         self._is_complete = False
 
-    def upload_part(self, number: int, body: bytes | bytearray, *, sha256: bytes) -> None:
-        """Send one part, again when it arrived damaged."""
+    def upload_part(self, number: int, body: bytes | bytearray, *, start: int, sha256: bytes) -> None:  # noqa: ARG002
+        """Send one part, again when it arrived damaged. S3 knows its place by its number."""
         attempts = Retrying(
             retry=retry_if_exception(lambda error: code_of(error) in DAMAGED_CODES),
             stop=stop_after_attempt(PART_ATTEMPTS),

@@ -143,9 +143,9 @@ class StreamUpload:
         """Hand the full part over and begin the next one, when there is room for it."""
         if self._upload is None:
             self._upload = self._store.begin_upload(self._full_key, storage_class=self._storage_class)
-        part, number = self._buffer, self._number
+        part, number, start = self._buffer, self._number, self._bytes
         self._count(part)
-        self._sending.add(self._threads.submit(self._send_part, self._upload, number, part))
+        self._sending.add(self._threads.submit(self._send_part, self._upload, number, start, part))
         del part
         self._buffer, self._filled = bytearray(), 0
         if number == PARTS_MAX:
@@ -169,12 +169,12 @@ class StreamUpload:
         except ValueError as error:
             raise StoreError(f"{self._full_key} cannot be kept: {error}") from None
 
-    def _send_part(self, upload: Upload, number: int, part: bytearray) -> None:
+    def _send_part(self, upload: Upload, number: int, start: int, part: bytearray) -> None:
         if self._is_over:
             return
         digests = _digests(part)
         sha256 = digests[0] if len(digests) == 1 else hashlib.sha256(part).digest()
-        upload.upload_part(number, part, sha256=sha256)
+        upload.upload_part(number, part, start=start, sha256=sha256)
         self._digests[number] = digests
         self._spare.append(part)
 
@@ -200,10 +200,11 @@ class StreamUpload:
         return self._head(self._full_key)
 
     def _complete(self) -> ObjectInfo:
+        start = self._bytes
         self._count(self._buffer)
         if self._upload is None:
             raise AssertionError("a second part is begun only after the first was sent")
-        self._sending.add(self._threads.submit(self._send_part, self._upload, self._number, self._buffer))
+        self._sending.add(self._threads.submit(self._send_part, self._upload, self._number, start, self._buffer))
         self._buffer = bytearray()
         self._collect(at_most=0)
         return self._upload.complete()
