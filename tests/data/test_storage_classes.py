@@ -21,6 +21,7 @@ from resguardo.api.manifest import Manifest, ObjectRole
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.report import Report, Task
 from resguardo.api.request import RestoreRequest
+from resguardo.api.roles import Role
 from resguardo.jobs import archive
 from resguardo.jobs.credentials import Credentials
 from resguardo.jobs.progress import LogProgress
@@ -242,7 +243,7 @@ def test_verify_asks_for_all_first_and_reads_those_that_it_can(frozen: Place, sh
     ready = backed_up(frozen)
     policy, _ = documents(frozen)
     proxy.seen.clear()
-    store = Credentials(frozen.folder / "credentials", {}).open_store(policy.spec.store)
+    store = Credentials(frozen.folder / "credentials", {}).open_store(policy.spec.store, role=Role.READER)
     found = list(verify(policy, store, "all", LogProgress()))
     assert [one.problem for one in found] == [None, None]
     assert found[0].id == ready.id

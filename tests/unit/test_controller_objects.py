@@ -83,6 +83,19 @@ def _rich_policy() -> BackupPolicy:
     return policy(source=source, store=store, jobs=JOBS)
 
 
+def _policy_of_roles() -> BackupPolicy:
+    """Two roles by Secrets, one by a service account; what all pods run as otherwise is another."""
+    keys = {"accessKeyIdKey": "id", "secretAccessKeyKey": "key"}
+    credentials = {
+        "writer": {"secretRef": {"name": "writer", **keys}},
+        "pruner": {"serviceAccountName": "pruner"},
+        "reader": {"secretRef": {"name": "reader", **keys}},
+    }
+    return policy(
+        store={"s3": {"bucket": "agepar-backups", "credentials": credentials}}, jobs={"serviceAccountName": "jobs"}
+    )
+
+
 RESTORE = restore_job_name("dr-2026-11-23")
 OBJECTS: dict[str, Any] = {
     "cron-job": build_cron_job(policy(), SETTINGS, suspend=False),
@@ -97,6 +110,7 @@ OBJECTS: dict[str, Any] = {
     "restore-job-encrypted": build_restore_job(
         request(decryption={"ageIdentitySecretRef": {"name": "age-identity"}}), policy(), SETTINGS, name=RESTORE
     ),
+    "retention-cron-job-of-a-role": build_retention_cron_job(_policy_of_roles(), SETTINGS, suspend=False),
     "drop-job": build_drop_job(request(), SETTINGS, previous_database="agepar_before_1", attempt=1),
 }
 EVERY = pytest.mark.parametrize("name", OBJECTS)
@@ -155,13 +169,47 @@ def test_it_mounts_exactly_the_keys_that_its_document_names(name: str) -> None:
     wanted = ["database/username", "database/password"] if "retention" not in name else []
     if "everything" in name:
         wanted += ["database/ca.crt", "database/tls.crt", "database/tls.key"]
-    if name != "drop-job":
+    if name not in ("drop-job", "retention-cron-job-of-a-role"):
         wanted += ["store/access-key-id", "store/secret-access-key"]
     if "everything" in name:
         wanted += ["store/ca.crt"]
     if "encrypted" in name:
         wanted += ["decryption/age-identity"]
     assert files == wanted
+
+
+def test_each_pod_holds_the_store_credentials_of_its_own_role_and_no_others() -> None:
+    """given three roles, when a pod of each task is built, then it mounts its role's Secret or runs as its role's account."""
+    of_roles = _policy_of_roles()
+    built = {
+        "check": build_check_job(of_roles, SETTINGS, attempt=1),
+        "backup": build_cron_job(of_roles, SETTINGS, suspend=False),
+        "manual": build_manual_job(of_roles, SETTINGS, requested_at="2026-11-23T12:00:00Z"),
+        "retention": build_retention_cron_job(of_roles, SETTINGS, suspend=False),
+        "restore": build_restore_job(request(), of_roles, SETTINGS, name=RESTORE),
+        "restore from a store": build_restore_job(
+            request(**{"from": {"store": of_roles.spec.store.model_dump(by_alias=True, exclude_none=True)}}), None, SETTINGS,
+            name=RESTORE,
+        ),
+        "drop": build_drop_job(request(), SETTINGS, previous_database=None, attempt=1),
+    }  # fmt: skip
+    found = {}
+    for name, body in built.items():
+        pod = _job_spec(body)["template"]["spec"]
+        sources = next(volume["projected"]["sources"] for volume in pod["volumes"] if volume["name"] == "credentials")
+        secrets = [
+            source["secret"]["name"] for source in sources if source["secret"]["items"][0]["path"].startswith("store/")
+        ]
+        found[name] = (secrets, pod.get("serviceAccountName"))
+    assert found == {
+        "check": (["writer"], "jobs"),
+        "backup": (["writer"], "jobs"),
+        "manual": (["writer"], "jobs"),
+        "retention": ([], "pruner"),
+        "restore": (["reader"], None),
+        "restore from a store": (["reader"], None),
+        "drop": ([], None),
+    }
 
 
 def test_the_pod_that_drops_what_was_kept_is_given_no_identity() -> None:

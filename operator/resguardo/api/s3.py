@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from resguardo.api.base import Written
-from resguardo.api.fields import CaRef, DataKey, ObjectName, Union, validations
+from resguardo.api.fields import CaRef, DataKey, ObjectName, validations
+from resguardo.api.roles import Identity, Role, RoleCredentials
 from resguardo.api.store_fields import CA_NEEDS_HTTPS, Endpoint, Prefix, StorageClasses, check_ca_needs_https
 
 
@@ -19,10 +20,57 @@ class S3CredentialsRef(Written):
     secret_access_key_key: DataKey = Field("AWS_SECRET_ACCESS_KEY", description="Key that holds the secret access key.")
 
 
-class S3Credentials(Union):
-    """How pods prove who they are to the store. Exactly one member."""
+class AssumedRole(Written):
+    """A role that is assumed before the store is used, so that what a pod holds is good for that alone."""
+
+    arn: Annotated[str, Field(min_length=20, max_length=2048, pattern=r"^arn:[^\s]+$")] = Field(
+        description="The role's ARN, such as arn:aws:iam::111122223333:role/resguardo-writer."
+    )
+    external_id: Annotated[str, Field(min_length=2, max_length=1224, pattern=r"^[A-Za-z0-9_+=,.@:/-]+$")] | None = (
+        Field(None, description="The external id that the role's trust policy asks for. It is no secret.")
+    )
+
+
+class S3Identity(Identity):
+    """Who the pods of one role are to the store. Exactly one of secretRef and serviceAccountName."""
+
+    ways: ClassVar[tuple[str, ...]] = ("secret_ref", "service_account_name")
 
     secret_ref: S3CredentialsRef | None = Field(None, description="A Secret with an access key.")
+    service_account_name: ObjectName | None = Field(
+        None,
+        description="A ServiceAccount that the cloud knows (IRSA, EKS Pod Identity): the role's pods run as it, and have no key.",
+    )
+    assume_role: AssumedRole | None = Field(None, description="A role to assume with that, before the store is used.")
+
+
+class S3Credentials(RoleCredentials, S3Identity):
+    """Who pods are to the store: one identity for every role that is not named, or one for each of the three."""
+
+    writer: S3Identity | None = Field(None, description="Of checks and backups: they add, and remove nothing.")
+    pruner: S3Identity | None = Field(None, description="Of retention: it removes, and reads no data.")
+    reader: S3Identity | None = Field(None, description="Of restores: they read, and change nothing.")
+
+    @classmethod
+    def _rules(cls) -> list[tuple[str, str]]:
+        rule = "!has(self.assumeRole) || has(self.secretRef) || has(self.serviceAccountName)"
+        return [*super()._rules(), (rule, _ROLE_OF_NOBODY)]
+
+    @model_validator(mode="after")
+    def _somebody_assumes(self) -> Self:
+        if self.assume_role is not None and self.secret_ref is None and self.service_account_name is None:
+            raise ValueError(_ROLE_OF_NOBODY)
+        return self
+
+    def of(self, role: Role) -> S3Identity:
+        """The identity of a role: its own, or that of all that have none."""
+        own: S3Identity | None = getattr(self, role.value)
+        return own or self
+
+
+_ROLE_OF_NOBODY = (
+    "assumeRole is assumed with secretRef or serviceAccountName: set one beside it, or give each role its own"
+)
 
 
 class S3Store(Written):
@@ -42,6 +90,11 @@ class S3Store(Written):
     )
     endpoint: Endpoint | None = Field(
         None, description="URL of a compatible server, such as https://minio.example:9000; absent: AWS."
+    )
+    sts_endpoint: Endpoint | None = Field(
+        None,
+        description="URL of the service that gives out the keys of assumed roles and service accounts; absent: AWS's in that "
+        "region, or where `endpoint` is another server, that server.",
     )
     ca_ref: CaRef | None = Field(
         None, description="Certificate authorities that may vouch for the endpoint; absent: those of the image."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from resguardo.api.fields import Union
+from resguardo.api.roles import Role
 from resguardo.api.s3 import S3Store
 
 
@@ -12,6 +13,15 @@ class Store(Union):
     """Where backups are kept. Exactly one member."""
 
     s3: S3Store | None = Field(None, description="A bucket of AWS S3 or a compatible server.")
+
+    def service_account(self, role: Role) -> str | None:
+        """The ServiceAccount as which the pods of a role prove who they are; None where they are given a secret."""
+        return self.s3.credentials.of(role).service_account_name if self.s3 else None
+
+    @property
+    def sets_roles_apart(self) -> bool:
+        """Whether who writes is not who prunes."""
+        return self.s3 is not None and self.s3.credentials.of(Role.WRITER) != self.s3.credentials.of(Role.PRUNER)
 
     @property
     def classes(self) -> dict[str, str]:

@@ -52,6 +52,7 @@ def rewrap(
     Needs an identity that opens the backups now. Takes nothing back: who could open a backup still can.
     """
     from resguardo.api.errors import ResguardoError
+    from resguardo.api.roles import Role
     from resguardo.jobs import keys as job
     from resguardo.jobs.terminal import printable
 
@@ -62,7 +63,7 @@ def rewrap(
     status, added = 0, 0
     try:
         identities = found.identities(needed_for="opening the keys of backups")
-        store = found.open_store(document.spec.store)
+        store = found.open_store(document.spec.store, role=Role.WRITER)
         for rewrapped in job.rewrap(document, store, which, identities, now=datetime.now(UTC)):
             if rewrapped.problem is not None:
                 status = rewrapped.problem.exit_status

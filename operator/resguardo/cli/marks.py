@@ -72,11 +72,12 @@ def _say(
     credentials: Path | None,
 ) -> None:
     from resguardo.api.errors import ResguardoError
+    from resguardo.api.roles import Role
 
     document = read_policy(filename)
     found, _ = surroundings(credentials)
     try:
-        told = sentence(document, found.open_store(document.spec.store), about, datetime.now(UTC))
+        told = sentence(document, found.open_store(document.spec.store, role=Role.PRUNER), about, datetime.now(UTC))
     except ResguardoError as error:
         fail(error)
     typer.echo(told)

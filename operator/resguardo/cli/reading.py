@@ -41,13 +41,16 @@ def catalog(
     from rich.console import Console
 
     from resguardo.api.errors import ResguardoError
+    from resguardo.api.roles import Role
     from resguardo.jobs.catalog import catalogue_document, print_catalogue
     from resguardo.jobs.survey import look, terms_of
 
     store, policy = read_place(filename)
     found, _ = surroundings(credentials)
     try:
-        seen = look(found.open_store(store), terms_of(policy) if policy else None, now=datetime.now(UTC))
+        seen = look(
+            found.open_store(store, role=Role.READER), terms_of(policy) if policy else None, now=datetime.now(UTC)
+        )
     except ResguardoError as error:
         fail(error)
     if output in (Listing.TABLE, Listing.WIDE):
@@ -69,6 +72,7 @@ def show(
 
     from resguardo.api.errors import ResguardoError
     from resguardo.api.request import Recover
+    from resguardo.api.roles import Role
     from resguardo.jobs.verify import LATEST
     from resguardo.rules.selection import choose
     from resguardo.store.catalogue import list_backups
@@ -77,7 +81,7 @@ def show(
     found, _ = surroundings(credentials)
     wanted = Recover(backup=None if backup_id == LATEST else checked_backup_id(backup_id))
     try:
-        entries = list_backups(found.open_store(store))
+        entries = list_backups(found.open_store(store, role=Role.READER))
         manifest = choose(
             [entry.manifest for entry in entries if entry.manifest],
             wanted,
@@ -100,6 +104,7 @@ def verify(
     Ends with the status of the last problem. A backup that fails it is no good one any more.
     """
     from resguardo.api.errors import ResguardoError
+    from resguardo.api.roles import Role
     from resguardo.api.sizes import print_size
     from resguardo.jobs import verify as job
     from resguardo.jobs.terminal import printable
@@ -112,7 +117,9 @@ def verify(
     try:
         needed_for = "looking into encrypted backups"
         identities = found.identities(needed_for=needed_for) if found.has_identities() else None
-        for verified in job.verify(document, found.open_store(document.spec.store), which, progress, identities):
+        for verified in job.verify(
+            document, found.open_store(document.spec.store, role=Role.READER), which, progress, identities
+        ):
             if verified.is_unopened and verified.problem is None:
                 unseen = "it is encrypted, and without an age identity nobody can look inside"
                 typer.echo(f"{verified.id}: as it was written, {print_size(verified.bytes)}; {unseen}")

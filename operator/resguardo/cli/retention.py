@@ -57,12 +57,13 @@ def _show(document: BackupPolicy, credentials: Path | None, output: Output) -> N
     from rich.console import Console
 
     from resguardo.api.errors import ResguardoError
+    from resguardo.api.roles import Role
     from resguardo.jobs.retention_tables import print_survey, survey_document
     from resguardo.jobs.survey import survey
 
     found, _ = surroundings(credentials)
     try:
-        seen = survey(document, found.open_store(document.spec.store), now=datetime.now(UTC))
+        seen = survey(document, found.open_store(document.spec.store, role=Role.READER), now=datetime.now(UTC))
     except ResguardoError as error:
         fail(error)
     if output is Output.TABLE:

@@ -29,6 +29,7 @@ from resguardo.api.names import (
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.report import Task
 from resguardo.api.request import RestoreRequest
+from resguardo.api.roles import Role
 from resguardo.api.store import Store
 from resguardo.controller.documents import freeze_policy, freeze_request
 from resguardo.controller.pod import pod_template
@@ -177,6 +178,7 @@ def _request_job(
         documents=documents,
         database=target.connection if target else None,
         store=store,
+        role=Role.READER,
         jobs=request.spec.jobs,
         image=settings.image,
         # The one pod that may open a backup.
@@ -218,6 +220,7 @@ def _policy_pod(policy: BackupPolicy, settings: Settings, task: Task) -> Manifes
         # Retention looks at the bucket alone: its pods are given nothing of the database.
         database=source.connection if source and task is not Task.RETENTION else None,
         store=policy.spec.store,
+        role=Role.PRUNER if task is Task.RETENTION else Role.WRITER,
         jobs=policy.spec.jobs,
         image=settings.image,
     )

@@ -13,6 +13,7 @@ from resguardo.api.encryption import Decryption
 from resguardo.api.fields import CaRef
 from resguardo.api.names import FROZEN_POLICY_ANNOTATION, FROZEN_REQUEST_ANNOTATION, JOB_NAME_LABEL
 from resguardo.api.pods import JobsTemplate
+from resguardo.api.roles import Role
 from resguardo.api.store import Store
 
 CONTAINER = "resguardo"
@@ -34,11 +35,15 @@ def pod_template(
     documents: Mapping[str, str],
     database: PostgresConnection | None,
     store: Store | None,
+    role: Role,
     jobs: JobsTemplate,
     image: str,
     decryption: Decryption | None = None,
 ) -> dict[str, Any]:
-    """A Job's pod template. `documents` are frozen JSON texts by annotation; the user's `jobs` never override ours."""
+    """A Job's pod template. `documents` are frozen JSON texts by annotation; the user's `jobs` never override ours.
+
+    Of the store's credentials it holds those of `role`, and no other's.
+    """
     names = [_DOCUMENT_FILES[annotation] for annotation in documents]
     files = [part for name in names for part in ("-f", f"{DOCUMENTS}/{name}")]
     return {
@@ -59,6 +64,7 @@ def pod_template(
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             **_placement(jobs),
+            **_service_account(store, role),
             "containers": [_container([*arguments, *files], jobs, image)],
             "volumes": [
                 {"name": "documents", "downwardAPI": {"items": [_document_item(key) for key in documents]}},
@@ -66,7 +72,7 @@ def pod_template(
                     "name": "credentials",
                     "projected": {
                         "defaultMode": 0o440,
-                        "sources": _database_files(database) + _store_files(store) + _identity_file(decryption),
+                        "sources": _database_files(database) + _store_files(store, role) + _identity_file(decryption),
                     },
                 },
                 {"name": "tmp", "emptyDir": {}},
@@ -149,11 +155,17 @@ def _database_files(connection: PostgresConnection | None) -> list[dict[str, Any
     return sources
 
 
-def _store_files(store: Store | None) -> list[dict[str, Any]]:
+def _service_account(store: Store | None, role: Role) -> dict[str, str]:
+    """The role's own goes before that of `jobs`: it is who the pod is to the store."""
+    account = store.service_account(role) if store is not None else None
+    return {"serviceAccountName": account} if account else {}
+
+
+def _store_files(store: Store | None, role: Role) -> list[dict[str, Any]]:
     if store is None or store.s3 is None:
         return []
     sources = []
-    if keys := store.s3.credentials.secret_ref:
+    if keys := store.s3.credentials.of(role).secret_ref:
         sources.append(
             _source(
                 "secret",

@@ -32,6 +32,7 @@ from resguardo.api.manifest import (
     Trigger,
 )
 from resguardo.api.policy import BackupPolicy, BackupPolicySpec
+from resguardo.api.roles import Role
 from resguardo.api.sizes import print_size
 from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
 from resguardo.jobs.former import Former, find_oddities, read_former, rows_by_table, tiers_of
@@ -72,7 +73,7 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     `job_name` is the Job's whose pod this is.
     """
     started_at = _now()
-    store = context.credentials.open_store(policy.spec.store)
+    store = context.credentials.open_store(policy.spec.store, role=Role.WRITER)
     owner = claim_prefix(store, policy)
     former = read_former(store)
     backup_id = new_backup_id(started_at, secrets.token_hex(3))
@@ -82,7 +83,7 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     manifest_was_sent = False
     try:
         # What would be lost is the work of hours, so that a store which is away for a moment is waited for longer.
-        patient_store = context.credentials.open_store(policy.spec.store, patient=True)
+        patient_store = context.credentials.open_store(policy.spec.store, role=Role.WRITER, patient=True)
         key, sealing = _make_key(patient_store, backup_id, policy)
         made = _Making(patient_store, attempt, policy, former, context, key, sealing).make()
         manifest = _manifest(policy, owner, attempt, made, former)

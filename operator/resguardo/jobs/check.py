@@ -14,6 +14,7 @@ from resguardo.api.durations import parse_span
 from resguardo.api.errors import LockOutlivesMaxAge, PermissionDenied, ResguardoError
 from resguardo.api.names import ACCEPT_ANNOTATION, ACCEPT_PLAN_ANNOTATION, CLUSTER_ID_ANNOTATION, TAKE_OVER_ANNOTATION
 from resguardo.api.policy import BackupPolicy
+from resguardo.api.roles import Role
 from resguardo.jobs.task import Context, Findings
 from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
@@ -78,7 +79,7 @@ def _combined(problems: list[ResguardoError]) -> ResguardoError:
 
 def _check_store(policy: BackupPolicy, context: Context) -> None:
     context.progress.step("the store: writing, reading back, a conditional write twice")
-    store = context.credentials.open_store(policy.spec.store)
+    store = context.credentials.open_store(policy.spec.store, role=Role.WRITER)
     probe_conditional_writes(store)
     require_max_age(policy, store)
     probe_classes(store, policy.spec.store.classes.values())

@@ -2,7 +2,7 @@
 
 A pod mounts them under /etc/resguardo/credentials by the names below, whatever the keys in the Secrets are called. By
 hand the usual variables of libpq and of the AWS tools serve: PGUSER, PGPASSWORD, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_CA_BUNDLE; RESGUARDO_AGE_IDENTITY names the file with an age identity.
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE; RESGUARDO_AGE_IDENTITY names the file with an age identity.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from resguardo.api.connection import PostgresConnection
 from resguardo.api.errors import CredentialsMissing
+from resguardo.api.roles import Role
 from resguardo.api.store import Store as StoreSpec
 from resguardo.postgres.connection import Login
 from resguardo.store.identities import Identity, parse_identities
@@ -46,9 +47,9 @@ class Credentials:
             private_key_file=self.file("database/tls.key", "PGSSLKEY") if has_certificate else None,
         )
 
-    def open_store(self, spec: StoreSpec, *, patient: bool = False) -> Store:
-        """The store of a policy or request; a patient one waits longer for a server. Raises CredentialsMissing."""
-        return open_store(spec, self, patient=patient)
+    def open_store(self, spec: StoreSpec, *, role: Role, patient: bool = False) -> Store:
+        """The store of a policy or request, for one role; a patient one waits longer for a server. Raises CredentialsMissing."""
+        return open_store(spec, self, role=role, patient=patient)
 
     def has_identities(self) -> bool:
         """Whether something was given to decrypt with."""
@@ -79,6 +80,13 @@ class Credentials:
         if not text:
             raise CredentialsMissing(f"neither {path} nor ${variable} holds anything; one is needed for {needed_for}")
         return text
+
+    def beside(self, name: str, companion: str, variable: str) -> str | None:
+        """What may belong to a credential: a file beside its file, or the variable where that comes from a variable too."""
+        if not (self.directory / name).exists():
+            return self.environment.get(variable) or None
+        path = self.directory / companion
+        return self.text(companion, variable, needed_for=name) if path.exists() else None
 
     def file(self, name: str, variable: str) -> Path:
         """A file of the folder, or the one that the variable names. Raises CredentialsMissing, naming both."""

@@ -30,6 +30,7 @@ from resguardo.api.manifest import Manifest, ObjectEntry, ObjectRole
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.report import RestoreOutcome
 from resguardo.api.request import PostgresTarget, RestoreRequest
+from resguardo.api.roles import Role
 from resguardo.api.sizes import parse_size
 from resguardo.api.store import Store as StoreSpec
 from resguardo.jobs.archive import bring_back
@@ -105,7 +106,7 @@ def refuse_marked(store: Store, backup_id: str, deadline: datetime) -> None:
 
 def write_sql(request: RestoreRequest, store_spec: StoreSpec, output: IO[bytes], context: Context) -> None:
     """Write the backup as plain SQL for psql. Needs the store alone; ends with an error where the SQL is not whole."""
-    store = context.credentials.open_store(store_spec)
+    store = context.credentials.open_store(store_spec, role=Role.READER)
     manifest = choose_backup(store, request)
     refuse_marked(store, manifest.id, context.deadline.at)
     # First: what lies in an archive is waited for, for hours.
@@ -128,7 +129,7 @@ def restore(request: RestoreRequest, store_spec: StoreSpec, context: Context) ->
             f"notAfter {print_time(request.spec.not_after)} has passed; for a restore now, make a new request"
         )
     target = target_of(request)
-    store = context.credentials.open_store(store_spec)
+    store = context.credentials.open_store(store_spec, role=Role.READER)
     context.progress.step("reading the catalogue, the census and the contents of the dump")
     manifest = choose_backup(store, request)
     context.findings.backup = backup_summary(manifest)

@@ -21,6 +21,7 @@ from resguardo.api.durations import parse_duration
 from resguardo.api.errors import DeadlineExceeded, Stopped, StoreError, StoreUnreachable
 from resguardo.api.inventory import BackupFacts
 from resguardo.api.policy import BackupPolicy, Retention, RetentionSummary
+from resguardo.api.roles import Role
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.survey import Survey, retention_of, survey
 from resguardo.jobs.task import Context
@@ -51,7 +52,7 @@ def enforce(policy: BackupPolicy, context: Context) -> None:
 
     What fails is told, and keeps nothing else from being done. A pause is a success: its word is the reason.
     """
-    store = context.credentials.open_store(policy.spec.store)
+    store = context.credentials.open_store(policy.spec.store, role=Role.PRUNER)
     owner = read_owner(store, owner_name(policy))
     context.progress.step("looking at what the bucket holds")
     found = survey(policy, store, now=datetime.now(UTC))

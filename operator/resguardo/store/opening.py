@@ -6,12 +6,18 @@ Each client is imported where it is needed, so that a pod loads that of its own 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from resguardo.api.errors import CredentialsMissing
+from resguardo.api.roles import Role
 from resguardo.api.s3 import S3Store as S3Spec
 from resguardo.api.store import Store as Spec
 from resguardo.store.protocol import Store
+
+if TYPE_CHECKING:
+    from resguardo.store.s3_login import AccessKeys, Login, PodIdentity, WebIdentity
 
 
 class Secrets(Protocol):
@@ -23,25 +29,79 @@ class Secrets(Protocol):
     def file(self, name: str, variable: str) -> Path:
         """A file, or the one that the variable names. Raises CredentialsMissing, naming both."""
 
+    def beside(self, name: str, companion: str, variable: str) -> str | None:
+        """What belongs to a credential and is not always there: the companion file where the credential is a file, else the variable."""
 
-def open_store(spec: Spec, secrets: Secrets, *, patient: bool = False) -> Store:
-    """The store of a policy or request; a patient one waits longer for a server. Sends nothing. Raises CredentialsMissing."""
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables, where what a cloud has put into a pod is found."""
+
+
+def open_store(spec: Spec, secrets: Secrets, *, role: Role, patient: bool = False) -> Store:
+    """The store of a policy or request, for one role; a patient one waits longer for a server.
+
+    Sends nothing. Raises CredentialsMissing.
+    """
     if spec.s3 is not None:
-        return _open_s3(spec.s3, secrets, patient)
+        return _open_s3(spec.s3, secrets, role, patient)
     raise AssertionError("a store has exactly one member")
 
 
-def _open_s3(spec: S3Spec, secrets: Secrets, patient: bool) -> Store:
-    from resguardo.store.s3 import ATTEMPTS, PATIENT_ATTEMPTS, AccessKeys, S3Store
+def _open_s3(spec: S3Spec, secrets: Secrets, role: Role, patient: bool) -> Store:
+    from resguardo.store.s3 import ATTEMPTS, PATIENT_ATTEMPTS, S3Store
 
-    where = f"bucket {spec.bucket}"
-    keys = AccessKeys(
-        access_key_id=secrets.text("store/access-key-id", "AWS_ACCESS_KEY_ID", needed_for=where),
-        secret_access_key=secrets.text("store/secret-access-key", "AWS_SECRET_ACCESS_KEY", needed_for=where),
-    )
     return S3Store(
         spec,
-        keys,
+        _login(spec, secrets, role),
         secrets.file("store/ca.crt", "AWS_CA_BUNDLE") if spec.ca_ref else None,
         attempts=PATIENT_ATTEMPTS if patient else ATTEMPTS,
+        session_name=f"resguardo-{role}",
     )
+
+
+def _login(spec: S3Spec, secrets: Secrets, role: Role) -> Login:
+    from resguardo.store.s3_login import AssumedRole
+
+    identity = spec.credentials.of(role)
+    where = f"bucket {spec.bucket}"
+    account = identity.service_account_name
+    base = _access_keys(secrets, where) if account is None else _workload_identity(secrets, where, account)
+    if identity.assume_role is None:
+        return base
+    return AssumedRole(identity.assume_role.arn, identity.assume_role.external_id, base)
+
+
+def _access_keys(secrets: Secrets, where: str) -> AccessKeys:
+    from resguardo.store.s3_login import AccessKeys
+
+    return AccessKeys(
+        access_key_id=secrets.text("store/access-key-id", "AWS_ACCESS_KEY_ID", needed_for=where),
+        secret_access_key=secrets.text("store/secret-access-key", "AWS_SECRET_ACCESS_KEY", needed_for=where),
+        session_token=secrets.beside("store/access-key-id", "store/session-token", "AWS_SESSION_TOKEN"),
+    )
+
+
+def _workload_identity(secrets: Secrets, where: str, account: str) -> AccessKeys | WebIdentity | PodIdentity:
+    """What the cloud has put into the pod of a service account; a person's own keys serve where a command is run by hand."""
+    from resguardo.store.s3_login import PodIdentity, WebIdentity
+
+    given = secrets.environment
+    if arn := given.get("AWS_ROLE_ARN"):
+        return WebIdentity(arn, _token(given, "AWS_WEB_IDENTITY_TOKEN_FILE", account))
+    if uri := given.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        return PodIdentity(uri, _token(given, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", account))
+    try:
+        return _access_keys(secrets, where)
+    except CredentialsMissing as error:
+        raise CredentialsMissing(
+            f"the cloud gave this pod no identity of service account {account}, which is needed for {where}: annotate it with "
+            "eks.amazonaws.com/role-arn where the EKS pod identity webhook runs, or make a pod identity association for it. By "
+            f"hand, an access key serves: {error}"
+        ) from None
+
+
+def _token(given: Mapping[str, str], variable: str, account: str) -> Path:
+    path = Path(given.get(variable, ""))
+    if not path.is_file():
+        raise CredentialsMissing(f"the token of service account {account}, which ${variable} names, is not there")
+    return path

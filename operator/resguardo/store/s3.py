@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +25,6 @@ from resguardo.store.s3_client import (
     COMPLETE_SECONDS,
     PATIENT_ATTEMPTS,
     READ_SECONDS,
-    AccessKeys,
     endpoint_of,
     make_client,
 )
@@ -40,6 +40,7 @@ from resguardo.store.s3_errors import (
     translate,
 )
 from resguardo.store.s3_locks import S3Locks
+from resguardo.store.s3_login import AccessKeys, Login
 from resguardo.store.s3_upload import S3Upload, part_body
 
 if TYPE_CHECKING:
@@ -60,22 +61,20 @@ class S3Store:
     def __init__(
         self,
         store: spec.S3Store,
-        keys: AccessKeys,
+        login: Login,
         ca_file: Path | None,
         *,
         attempts: int = ATTEMPTS,
         read_seconds: float = READ_SECONDS,
+        session_name: str = "resguardo",
     ) -> None:
         self._bucket = store.bucket
         self._prefix = f"{store.prefix}/" if store.prefix else ""
         self._endpoint = endpoint_of(store)
-        self._client: S3Client = make_client(store, keys, ca_file, read_seconds=read_seconds, attempts=attempts)
-        self._hasty_client: S3Client = make_client(
-            store, keys, ca_file, read_seconds=read_seconds, attempts=min(attempts, ABORT_ATTEMPTS)
-        )
-        self._patient_client: S3Client = make_client(
-            store, keys, ca_file, read_seconds=max(read_seconds, COMPLETE_SECONDS), attempts=attempts
-        )
+        make = partial(make_client, store, login, ca_file, session_name=session_name)
+        self._client: S3Client = make(read_seconds=read_seconds, attempts=attempts)
+        self._hasty_client: S3Client = make(read_seconds=read_seconds, attempts=min(attempts, ABORT_ATTEMPTS))
+        self._patient_client: S3Client = make(read_seconds=max(read_seconds, COMPLETE_SECONDS), attempts=attempts)
         self._eraser = S3Eraser(self._client, Request("", self._bucket, self._prefix, self._endpoint))
         self._archive = S3Archive(self._client, Request("", self._bucket, self._prefix, self._endpoint))
         self._locks = S3Locks(self._client, Request("", self._bucket, self._prefix, self._endpoint))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, ConfigValueStore, ConstantProvider
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
 from resguardo.api import s3 as spec
-from resguardo.api.errors import CredentialsMissing, StoreError
+from resguardo.api.errors import StoreError
+from resguardo.store.s3_login import Login, TokenService, credentials_of, service_endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,37 +34,24 @@ ABORT_ATTEMPTS = 3
 CONNECTIONS = 32
 
 
-@dataclass(frozen=True)
-class AccessKeys:
-    """An access key: its id and its secret, which no message and no repr shows."""
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-
-
-def check_keys(keys: AccessKeys) -> None:
-    """Raise CredentialsMissing for keys that no request could carry, mostly files with a line's end too many."""
-    for name, text in [("id", keys.access_key_id), ("secret", keys.secret_access_key)]:
-        if not text.strip():
-            raise CredentialsMissing(f"the access key's {name} is empty")
-        if text != text.strip():
-            raise CredentialsMissing(
-                f"the access key's {name} begins or ends with white space or a line's end: take it out of the Secret"
-            )
-    if not (keys.access_key_id.isascii() and keys.access_key_id.isprintable()):
-        raise CredentialsMissing("the access key's id holds a character that no HTTP header can carry")
-
-
 def endpoint_of(store: spec.S3Store) -> str:
     """The server as a person knows it."""
     return (store.endpoint or f"https://s3.{store.region}.amazonaws.com").rstrip("/")
 
 
 def make_client(
-    store: spec.S3Store, keys: AccessKeys, ca_file: Path | None, *, read_seconds: float, attempts: int
+    store: spec.S3Store,
+    login: Login,
+    ca_file: Path | None,
+    *,
+    read_seconds: float,
+    attempts: int,
+    session_name: str = "resguardo",
 ) -> S3Client:
     """A client for the store, to be shared by threads. Raises CredentialsMissing and StoreError; sends nothing."""
-    check_keys(keys)
+    verify = str(ca_file) if ca_file else _authorities()
+    service = TokenService(store.region, service_endpoint(store.endpoint, store.sts_endpoint), verify, session_name)
+    credentials = credentials_of(login, service, _botocore_session())
     config = Config(
         signature_version="s3v4",
         # Every body carries an explicit SHA-256; the default checksums are refused by some compatible stores.
@@ -79,29 +67,44 @@ def make_client(
         ignore_configured_endpoint_urls=True,  # type: ignore[call-arg, unused-ignore] # the stubs lag behind
     )
     try:
-        return _session().client(
-            "s3",
-            region_name=store.region,
-            endpoint_url=store.endpoint,
-            aws_access_key_id=keys.access_key_id,
-            aws_secret_access_key=keys.secret_access_key,
-            verify=str(ca_file) if ca_file else _authorities(),
-            config=config,
+        return _session(credentials).client(
+            "s3", region_name=store.region, endpoint_url=store.endpoint, verify=verify, config=config
         )
     except (BotoCoreError, ValueError, OSError) as error:
         raise StoreError(f"no client can be made for bucket {store.bucket} at {endpoint_of(store)}: {error}") from None
 
 
+class _Given:
+    """All that botocore is told of who we are."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def load_credentials(self) -> Credentials:
+        return self._credentials
+
+
+def _session(credentials: Credentials) -> boto3.Session:
+    session = _new_session()
+    # The parsed models of the API cost more than the rest together.
+    session.register_component("data_loader", _botocore_session().get_component("data_loader"))
+    session.register_component("credential_provider", _Given(credentials))
+    return boto3.Session(botocore_session=session)
+
+
 @cache
-def _session() -> boto3.Session:
-    # One for all clients: it holds the parsed models of the API, which cost more than the rest together.
+def _botocore_session() -> Session:
+    return _new_session()
+
+
+def _new_session() -> Session:
     session = Session()
     constants = {name: default for name, (_, _, default, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()}
     constants |= {"config_file": os.devnull, "credentials_file": os.devnull}
     session.register_component(
         "config_store", ConfigValueStore({name: ConstantProvider(value) for name, value in constants.items()})
     )
-    return boto3.Session(botocore_session=session)
+    return session
 
 
 def _authorities() -> str | bool:

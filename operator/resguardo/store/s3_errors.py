@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, SSLError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, MetadataRetrievalError, SSLError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from resguardo.api.base import print_time
@@ -66,6 +66,8 @@ def status_of(error: BaseException | None) -> int:
 
 def translate(error: ClientError | BotoCoreError, request: Request) -> StoreError:
     """The error of Resguardo's family that says the same, what it concerns and what to do."""
+    if isinstance(error, ClientError) and error.operation_name in _LOGIN_OPERATIONS:
+        return _not_logged_in(error, request)
     return _answered(error, request) if isinstance(error, ClientError) else _unanswered(error, request)
 
 
@@ -168,6 +170,22 @@ def _answered(error: ClientError, request: Request) -> StoreError:
     )
 
 
+#: Asked on the way to a request, by whoever signs it.
+_LOGIN_OPERATIONS = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity"})
+
+
+def _not_logged_in(error: ClientError, request: Request) -> StoreError:
+    said = f"{code_of(error)}: {error.response.get('Error', {}).get('Message', '')}".rstrip(": ")
+    if status_of(error) == 429 or status_of(error) >= 500 or code_of(error) == "IDPCommunicationError":
+        return StoreUnreachable(
+            f"no keys for bucket {request.bucket}: {error.operation_name} failed, again and again ({said})"
+        )
+    return StoreAccessDenied(
+        f"no keys for bucket {request.bucket}: {error.operation_name} is refused ({said}). Look at the role's ARN, at its trust "
+        "policy, and at the external id or the service account that it names"
+    )
+
+
 def _store_time(error: ClientError) -> str:
     """The store's clock, from the answer's Date: every server sends one, and not all repeat it in the error."""
     date = date_of(error.response["ResponseMetadata"])
@@ -186,6 +204,11 @@ def _unanswered(error: BotoCoreError, request: Request) -> StoreError:
     if isinstance(error, SSLError):
         return StoreUnreachable(
             f"no trusted TLS to {request.endpoint} ({error}): name the authority that vouches for it in caRef"
+        )
+    if isinstance(error, MetadataRetrievalError):
+        return StoreAccessDenied(
+            f"no keys for bucket {request.bucket}: the node's agent gave none ({error}). Look at the pod identity association of "
+            "the service account"
         )
     if isinstance(error, BotoConnectionError | HTTPClientError | BodyBrokeOff):
         return StoreUnreachable(f"no answer to {request}: {error}. Look at the endpoint and at what lies between")

@@ -1,0 +1,101 @@
+"""Three roles in a store: what a task's pod may do there is what its task needs, and no pod holds another role's keys."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+from pydantic import GetJsonSchemaHandler, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
+
+from resguardo.api.base import Written
+from resguardo.api.fields import cel, validations
+
+
+class Role(StrEnum):
+    """Who a task is to its store."""
+
+    #: Checks and makes backups: adds objects, reads the small ones, removes nothing.
+    WRITER = "writer"
+    #: Enforces retention: marks and removes, and reads no data.
+    PRUNER = "pruner"
+    #: Restores, verifies and shows: reads everything, changes nothing.
+    READER = "reader"
+
+
+class Identity(Written):
+    """Who pods are to a store, in exactly one of several ways."""
+
+    #: The fields that are ways; the others belong to whichever is set.
+    ways: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema.update(validations(*(cel(rule, message) for rule, message in cls._rules())))
+        return schema
+
+    @classmethod
+    def _rules(cls) -> list[tuple[str, str]]:
+        return [(f"{_count(cls.ways)} == 1", f"set {_one_of(cls.ways)}")]
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        if self._set_ways != 1:
+            raise ValueError(f"set {_one_of(self.ways)}")
+        return self
+
+    @property
+    def _set_ways(self) -> int:
+        return sum(getattr(self, way) is not None for way in self.ways)
+
+
+class RoleCredentials(Identity):
+    """Who pods are to a store: one identity for all roles that are not named, or one for each of the three.
+
+    A subclass has a field for each role, of a type of its own.
+    """
+
+    @classmethod
+    def _rules(cls) -> list[tuple[str, str]]:
+        all_roles = " && ".join(f"has(self.{role})" for role in Role)
+        ways = _count(cls.ways)
+        return [
+            (f"{ways} <= 1", cls._several()),
+            (f"{ways} > 0 || ({all_roles})", cls._nobody()),
+            (f"{ways} == 0 || !({all_roles})", cls._unused()),
+        ]
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        named = all(getattr(self, role.value) is not None for role in Role)
+        if self._set_ways > 1:
+            raise ValueError(self._several())
+        if self._set_ways == 0 and not named:
+            raise ValueError(self._nobody())
+        if self._set_ways == 1 and named:
+            raise ValueError(self._unused())
+        return self
+
+    @classmethod
+    def _several(cls) -> str:
+        return f"set at most {_one_of(cls.ways).removeprefix('exactly ')}"
+
+    @classmethod
+    def _nobody(cls) -> str:
+        return f"set {_one_of(cls.ways)}, for every role that is not named here; or name each of {', '.join(Role)}"
+
+    @classmethod
+    def _unused(cls) -> str:
+        return (
+            f"{', '.join(Role)} are each named, so that nobody uses {' or '.join(map(to_camel, cls.ways))}: take it out"
+        )
+
+
+def _count(ways: tuple[str, ...]) -> str:
+    return "(" + " + ".join(f"(has(self.{to_camel(way)}) ? 1 : 0)" for way in ways) + ")"
+
+
+def _one_of(ways: tuple[str, ...]) -> str:
+    return f"exactly one of {', '.join(map(to_camel, ways))}"
