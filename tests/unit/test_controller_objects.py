@@ -96,6 +96,7 @@ def _policy_of_roles() -> BackupPolicy:
     )
 
 
+VOLUME: dict[str, Any] = {"volume": {"claimName": "nas", "path": "backups/prod"}}
 RESTORE = restore_job_name("dr-2026-11-23")
 OBJECTS: dict[str, Any] = {
     "cron-job": build_cron_job(policy(), SETTINGS, suspend=False),
@@ -111,6 +112,9 @@ OBJECTS: dict[str, Any] = {
         request(decryption={"ageIdentitySecretRef": {"name": "age-identity"}}), policy(), SETTINGS, name=RESTORE
     ),
     "retention-cron-job-of-a-role": build_retention_cron_job(_policy_of_roles(), SETTINGS, suspend=False),
+    "check-job-volume": build_check_job(policy(store=VOLUME), SETTINGS, attempt=1),
+    "retention-cron-job-volume": build_retention_cron_job(policy(store=VOLUME), SETTINGS, suspend=False),
+    "restore-job-volume": build_restore_job(request(), policy(store=VOLUME), SETTINGS, name=RESTORE),
     "drop-job": build_drop_job(request(), SETTINGS, previous_database="agepar_before_1", attempt=1),
 }
 EVERY = pytest.mark.parametrize("name", OBJECTS)
@@ -141,7 +145,8 @@ def test_its_pod_fits_pod_security_restricted(name: str) -> None:
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys()
-    assert all(volume.keys() - {"name"} <= {"downwardAPI", "projected", "emptyDir"} for volume in pod["volumes"])
+    kinds = {"downwardAPI", "projected", "emptyDir", "persistentVolumeClaim"}
+    assert all(volume.keys() - {"name"} <= kinds for volume in pod["volumes"])
 
 
 @EVERY
@@ -162,14 +167,15 @@ def test_a_disruption_ends_a_restore_and_only_postpones_the_rest(name: str) -> N
 @EVERY
 def test_it_mounts_exactly_the_keys_that_its_document_names(name: str) -> None:
     pod = _job_spec(OBJECTS[name])["template"]["spec"]
-    (credentials,) = [volume["projected"] for volume in pod["volumes"] if volume["name"] == "credentials"]
-    assert credentials["defaultMode"] == 0o440
+    credentials = [volume["projected"] for volume in pod["volumes"] if volume["name"] == "credentials"]
+    assert all(volume["defaultMode"] == 0o440 for volume in credentials)
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
-    files = [item["path"] for source in credentials["sources"] for kind in source.values() for item in kind["items"]]
+    sources = [source for volume in credentials for source in volume["sources"]]
+    files = [item["path"] for source in sources for kind in source.values() for item in kind["items"]]
     wanted = ["database/username", "database/password"] if "retention" not in name else []
     if "everything" in name:
         wanted += ["database/ca.crt", "database/tls.crt", "database/tls.key"]
-    if name not in ("drop-job", "retention-cron-job-of-a-role"):
+    if name not in ("drop-job", "retention-cron-job-of-a-role") and "volume" not in name:
         wanted += ["store/access-key-id", "store/secret-access-key"]
     if "everything" in name:
         wanted += ["store/ca.crt"]
@@ -210,6 +216,16 @@ def test_each_pod_holds_the_store_credentials_of_its_own_role_and_no_others() ->
         "restore from a store": (["reader"], None),
         "drop": ([], None),
     }
+
+
+def test_a_volume_is_mounted_where_the_program_looks_for_it_and_for_reading_where_nothing_is_written() -> None:
+    for name, body in OBJECTS.items():
+        pod = _job_spec(body)["template"]["spec"]
+        mounts = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "store"]
+        claims = [volume["persistentVolumeClaim"] for volume in pod["volumes"] if volume["name"] == "store"]
+        expected = {"name": "store", "mountPath": "/volume"} | ({"readOnly": True} if "restore" in name else {})
+        assert mounts == ([expected] if "volume" in name else [])
+        assert claims == ([{"claimName": "nas"}] if "volume" in name else [])
 
 
 def test_the_pod_that_drops_what_was_kept_is_given_no_identity() -> None:

@@ -15,7 +15,7 @@ ResguardoError
 ├── StoreError            the bucket answered, or did not
 │   ├── StoreUnreachable, StoreAccessDenied, BucketNotFound, ObjectMissing
 │   ├── ConditionalWriteNotHonoured, PrefixOwned, WriteConflict
-│   ├── StorageClassRefused, ObjectFrozen
+│   ├── StorageClassRefused, ObjectFrozen, StoreFull
 │   └── ObjectCorrupt, ManifestInvalid, FormatTooNew
 ├── RestoreError          a request that ended without the database it asked for
 │   ├── BackupNotFound, TargetNotEmpty, TargetBusy, RestoreBlocked, RestoreFailed
@@ -250,6 +250,12 @@ class StorageClassRefused(StoreError):
     """The store does not keep objects in a storage class that the policy names."""
 
     exit_status = 53
+
+
+class StoreFull(StoreError):
+    """The store has no room for another object, or its quota is used up."""
+
+    exit_status = 60
 
 
 class ObjectFrozen(StoreError):

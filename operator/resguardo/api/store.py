@@ -7,12 +7,14 @@ from pydantic import Field
 from resguardo.api.fields import Union
 from resguardo.api.roles import Role
 from resguardo.api.s3 import S3Store
+from resguardo.api.volume import VolumeStore
 
 
 class Store(Union):
     """Where backups are kept. Exactly one member."""
 
     s3: S3Store | None = Field(None, description="A bucket of AWS S3 or a compatible server.")
+    volume: VolumeStore | None = Field(None, description="A volume that pods mount, such as a NAS' export.")
 
     def service_account(self, role: Role) -> str | None:
         """The ServiceAccount as which the pods of a role prove who they are; None where they are given a secret."""

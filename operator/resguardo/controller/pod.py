@@ -15,6 +15,7 @@ from resguardo.api.names import FROZEN_POLICY_ANNOTATION, FROZEN_REQUEST_ANNOTAT
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.roles import Role
 from resguardo.api.store import Store
+from resguardo.api.volume import VOLUME_FOLDER
 
 CONTAINER = "resguardo"
 DOCUMENTS = "/etc/resguardo/documents"
@@ -46,6 +47,8 @@ def pod_template(
     """
     names = [_DOCUMENT_FILES[annotation] for annotation in documents]
     files = [part for name in names for part in ("-f", f"{DOCUMENTS}/{name}")]
+    secrets = _database_files(database) + _store_files(store, role) + _identity_file(decryption)
+    mounts = _credential_mounts(secrets) + _volume_mounts(store, role)
     return {
         "metadata": {
             "labels": {**(jobs.labels or {}), **labels},
@@ -61,27 +64,23 @@ def pod_template(
                 "runAsUser": USER_ID,
                 "runAsGroup": USER_ID,
                 "fsGroup": USER_ID,
+                **_volume_ownership(store),
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             **_placement(jobs),
             **_service_account(store, role),
-            "containers": [_container([*arguments, *files], jobs, image)],
+            "containers": [_container([*arguments, *files], jobs, image, mounts)],
             "volumes": [
                 {"name": "documents", "downwardAPI": {"items": [_document_item(key) for key in documents]}},
-                {
-                    "name": "credentials",
-                    "projected": {
-                        "defaultMode": 0o440,
-                        "sources": _database_files(database) + _store_files(store, role) + _identity_file(decryption),
-                    },
-                },
+                *_credentials(secrets),
                 {"name": "tmp", "emptyDir": {}},
+                *_volumes(store),
             ],
         },
     }
 
 
-def _container(arguments: list[str], jobs: JobsTemplate, image: str) -> dict[str, Any]:
+def _container(arguments: list[str], jobs: JobsTemplate, image: str, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     # Whole or not at all: a request of 2Gi beside our limit of 1Gi would be refused.
     given = jobs.resources.model_dump(by_alias=True, exclude_none=True) if jobs.resources else {}
     job_name = {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_NAME_LABEL}']"}}
@@ -107,7 +106,7 @@ def _container(arguments: list[str], jobs: JobsTemplate, image: str) -> dict[str
         "terminationMessagePath": "/dev/termination-log",
         "volumeMounts": [
             {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
-            {"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True},
+            *mounts,
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
@@ -175,6 +174,32 @@ def _store_files(store: Store | None, role: Role) -> list[dict[str, Any]]:
             )
         )
     return sources + _ca_file(store.s3.ca_ref, "store/ca.crt")
+
+
+def _credentials(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # A pod that proves itself by other means, or only looks at a volume, has none.
+    return [{"name": "credentials", "projected": {"defaultMode": 0o440, "sources": sources}}] if sources else []
+
+
+def _credential_mounts(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True}] if sources else []
+
+
+def _volumes(store: Store | None) -> list[dict[str, Any]]:
+    if store is None or store.volume is None:
+        return []
+    return [{"name": "store", "persistentVolumeClaim": {"claimName": store.volume.claim_name}}]
+
+
+def _volume_mounts(store: Store | None, role: Role) -> list[dict[str, Any]]:
+    if store is None or store.volume is None:
+        return []
+    return [{"name": "store", "mountPath": VOLUME_FOLDER, **({"readOnly": True} if role is Role.READER else {})}]
+
+
+def _volume_ownership(store: Store | None) -> dict[str, str]:
+    # Else the kubelet gives every file to the group again, at every start of a pod: hours for a volume full of backups.
+    return {"fsGroupChangePolicy": "OnRootMismatch"} if store is not None and store.volume is not None else {}
 
 
 def _identity_file(decryption: Decryption | None) -> list[dict[str, Any]]:

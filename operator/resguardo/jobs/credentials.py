@@ -2,7 +2,8 @@
 
 A pod mounts them under /etc/resguardo/credentials by the names below, whatever the keys in the Secrets are called. By
 hand the usual variables of libpq and of the AWS tools serve: PGUSER, PGPASSWORD, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE; RESGUARDO_AGE_IDENTITY names the file with an age identity.
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE; RESGUARDO_AGE_IDENTITY names the file with an age identity,
+and RESGUARDO_VOLUME the folder where a volume is mounted.
 """
 
 from __future__ import annotations

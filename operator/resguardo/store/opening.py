@@ -14,6 +14,8 @@ from resguardo.api.errors import CredentialsMissing
 from resguardo.api.roles import Role
 from resguardo.api.s3 import S3Store as S3Spec
 from resguardo.api.store import Store as Spec
+from resguardo.api.volume import VOLUME_FOLDER
+from resguardo.api.volume import VolumeStore as VolumeSpec
 from resguardo.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def open_store(spec: Spec, secrets: Secrets, *, role: Role, patient: bool = Fals
     """
     if spec.s3 is not None:
         return _open_s3(spec.s3, secrets, role, patient)
+    if spec.volume is not None:
+        return _open_volume(spec.volume, secrets)
     raise AssertionError("a store has exactly one member")
 
 
@@ -105,3 +109,9 @@ def _token(given: Mapping[str, str], variable: str, account: str) -> Path:
     if not path.is_file():
         raise CredentialsMissing(f"the token of service account {account}, which ${variable} names, is not there")
     return path
+
+
+def _open_volume(spec: VolumeSpec, secrets: Secrets) -> Store:
+    from resguardo.store.volume import VolumeStore
+
+    return VolumeStore(spec, Path(secrets.environment.get("RESGUARDO_VOLUME") or VOLUME_FOLDER))

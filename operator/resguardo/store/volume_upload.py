@@ -1,0 +1,119 @@
+"""A large file in the making, in a hidden folder until it is whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from datetime import UTC, datetime
+from typing import Any
+
+from resguardo.api.errors import StoreError
+from resguardo.store.protocol import ObjectInfo
+from resguardo.store.volume_errors import translated
+from resguardo.store.volume_tree import FILE_MODE, HIDDEN, Parts, Tree, sync_folder
+
+#: Uploads stand under their keys, which are folders here: .resguardo/uploads/<key>/<random>.
+UPLOADS: Parts = (HIDDEN, "uploads")
+
+
+def etag_of(found: os.stat_result) -> str:
+    """What changes with the object: a file is never written again once it stands, only replaced by another."""
+    return f'"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"'
+
+
+def info_of(key: str, found: os.stat_result) -> ObjectInfo:
+    """A file as an object."""
+    return ObjectInfo(key, found.st_size, etag_of(found), datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def write_all(file: int, body: Any, start: int) -> None:
+    """Write all of the body at a place in a file."""
+    with memoryview(body) as view:
+        written = 0
+        while written < len(view):
+            written += os.pwrite(file, view[written:], start + written)
+
+
+class VolumeUpload:
+    """See `protocol.Upload` for the contract.
+
+    Each part is opened, written at its place, and on disk before it counts: a full disk is told by the part that it met.
+    """
+
+    def __init__(self, tree: Tree, key: str, parts: Parts, where: str) -> None:
+        self._tree, self._key, self._parts = tree, key, parts
+        self._folder: Parts = (*UPLOADS, *parts)
+        self._name = secrets.token_hex(8)
+        self._what = f"an upload of object {key!r} in {where}"
+        #: Where each part begins, and its length.
+        self._sent: dict[int, tuple[int, int]] = {}
+        self._is_complete = False
+        with translated(self._what):
+            tree.in_folder(self._folder, lambda folder: os.close(self._open(folder, os.O_CREAT | os.O_EXCL)))
+
+    def upload_part(self, number: int, body: bytes | bytearray, *, start: int, sha256: bytes) -> None:  # noqa: ARG002
+        """Write one part at its place. A file system takes no digest: what reads a backup verifies it."""
+        with translated(self._what):
+            file = self._reopen()
+            try:
+                write_all(file, body, start)
+                os.fdatasync(file)
+            finally:
+                os.close(file)
+        self._sent[number] = (start, len(body))
+
+    def complete(self) -> ObjectInfo:
+        """Give the file its name, once all of it is on disk."""
+        size = self._size()
+        with translated(self._what):
+            file = self._reopen()
+            try:
+                # A part may have been sent before, and been longer.
+                os.ftruncate(file, size)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            found = self._tree.in_folder(self._parts[:-1], self._rename)
+        self._is_complete = True
+        self._tree.remove_empty(self._folder, keep=len(UPLOADS))
+        if found.st_size != size:
+            raise StoreError(
+                f"{self._what} has {found.st_size} bytes, and {size} were sent: something else writes there"
+            )
+        return info_of(self._key, found)
+
+    def abort(self) -> None:
+        """Remove what was written; a part that is still being written finds nothing to write to."""
+        if not self._is_complete:
+            with translated(self._what):
+                self._tree.remove((*self._folder, self._name), keep=len(UPLOADS))
+
+    def _size(self) -> int:
+        end = 0
+        for expected, number in enumerate(sorted(self._sent), start=1):
+            start, length = self._sent[number]
+            if (number, start) != (expected, end):
+                raise AssertionError(f"part {number} begins at {start}, and the one before it ends at {end}")
+            end += length
+        return end
+
+    def _open(self, folder: int, flags: int) -> int:
+        return os.open(self._name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, FILE_MODE, dir_fd=folder)
+
+    def _reopen(self) -> int:
+        try:
+            with self._tree.folder(self._folder) as folder:
+                return self._open(folder, 0)
+        except FileNotFoundError:
+            raise StoreError(f"{self._what} is gone: it was given up, here or by somebody else") from None
+
+    def _rename(self, folder: int) -> os.stat_result:
+        with self._tree.folder(self._folder) as source:
+            written = os.stat(self._name, dir_fd=source, follow_symlinks=False)
+            os.rename(self._name, self._parts[-1], src_dir_fd=source, dst_dir_fd=folder)
+        sync_folder(folder)
+        found = os.stat(self._parts[-1], dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(found.st_mode) or found.st_ino != written.st_ino:
+            raise StoreError(f"{self._what} was replaced by something else as soon as it stood")
+        return found
