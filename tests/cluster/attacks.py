@@ -77,6 +77,17 @@ def _credentials(source: Document) -> Callable[[Document], object]:
     return change
 
 
+def _claim(mount_path: str) -> Callable[[Document], object]:
+    """A claim as a policy's volume is one, mounted elsewhere."""
+
+    def attack(template: Document) -> None:
+        volume = {"name": "store", "persistentVolumeClaim": {"claimName": PLANTED}}
+        template["spec"]["volumes"].append(volume)
+        template["spec"]["containers"][0]["volumeMounts"].append({"name": "store", "mountPath": mount_path})
+
+    return attack
+
+
 def _mount(index: int, **fields: Any) -> Callable[[Document], object]:
     return lambda template: template["spec"]["containers"][0]["volumeMounts"][index].update(fields)
 
@@ -134,6 +145,7 @@ ATTACKS = [
         {"path": "x", "fieldRef": {"fieldPath": "metadata.name"}}]}}), PODS, _VOLUMES),
     Attack("credentials elsewhere", _mount(1, mountPath="/tmp/credentials"), PODS, _MOUNTS),
     Attack("a folder that can be written over the program", _mount(2, mountPath="/opt/resguardo"), PODS, _MOUNTS),
+    Attack("a claim over the program", _claim("/opt/resguardo"), PODS, _MOUNTS),
     Attack("a part of a volume", _mount(2, subPath="x"), PODS, _MOUNTS),
     Attack("a token, asked for", _pod(automountServiceAccountToken=True), PODS, "automountServiceAccountToken"),
     Attack("the node's network", _pod(hostNetwork=True), PODS, _ONE_FIELD),
