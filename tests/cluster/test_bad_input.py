@@ -44,6 +44,10 @@ MISTAKES = [
     Mistake("no right on one table", Portal.policy, "PermissionDenied", ['decisão "', "nº 7"], _without_right),
     Mistake("a bucket that is missing", lambda p: p.policy(store={"bucket": "no-such-bucket"}), "BucketNotFound", ["no-such-bucket"]),
     Mistake(
+        "a store that does not encrypt", lambda p: p.policy(store={"sse": {"type": "aws:kms", "kmsKeyId": "portal"}}), "EncryptionNotHonoured",
+        ["says nothing of encryption, and aws:kms was asked for"],
+    ),
+    Mistake(
         "wrong keys", Portal.policy, "StoreAccessDenied", [],
         lambda p: p.cluster.apply(p.secret("backups", AWS_ACCESS_KEY_ID="nobody", AWS_SECRET_ACCESS_KEY="wrong")),
     ),
@@ -60,7 +64,7 @@ def test_a_policy_with_a_mistake_says_so_and_its_cronjob_stays_suspended(portal:
     )
     accepted = condition(policy, "Accepted")
     assert all(word in accepted["message"] for word in mistake.words)
-    assert condition(policy, "Ready")["status"] == "False"
+    assert (condition(policy, "Ready")["status"], condition(policy, "Ready")["reason"]) == ("False", mistake.reason)
     cronjob = portal.cluster.get("cronjob", "portal-backup", portal.namespace)
     assert cronjob is None or cronjob["spec"]["suspend"]
 

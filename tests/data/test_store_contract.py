@@ -205,9 +205,14 @@ class TestUploads:
         assert store.head("big") is None
         assert ground.uploads() == 0
 
-    def test_abort_uploads_ends_those_under_a_prefix_and_no_others(self, store: Store) -> None:
+    def test_abort_uploads_ends_those_under_a_prefix_and_no_others(self, store: Store, ground: Ground) -> None:
         for key in ("a/1", "a/2", "ab/3"):
             _begin(store, key)
+        if ground.kind == "minio":
+            # It lists uploads under an object's whole name alone, and forgets by itself those that are a day old.
+            assert [store.abort_uploads(key) for key in ("a/1", "a/2", "a/2")] == [1, 1, 0]
+            assert ground.uploads() == 1
+            return
         assert store.abort_uploads("a/") == 2
         assert store.abort_uploads("a/") == 0
         assert store.abort_uploads("") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import botocore.exceptions as boto
@@ -10,6 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from resguardo.api.errors import (
     BucketNotFound,
+    EncryptionNotHonoured,
+    KmsKeyNotFound,
     ObjectCorrupt,
     ObjectMissing,
     StoreAccessDenied,
@@ -69,6 +72,37 @@ def test_an_answer_has_one_meaning_and_a_message_that_names_the_bucket(
     translated = translate(answer(code, status), REQUEST)
     assert type(translated) is error
     assert "agepar-backups" in str(translated)
+
+
+#: As AWS says it.
+NO_KMS_RIGHT = (
+    "User: arn:aws:iam::111122223333:user/backup is not authorized to perform: kms:GenerateDataKey on resource: "
+    "arn:aws:kms:sa-east-1:111122223333:key/1234abcd because no identity-based policy allows the kms:GenerateDataKey action"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "message", "error", "words"),
+    [
+        ("KMS.NotFoundException", 400, "Invalid keyId", KmsKeyNotFound, "aws:kms with key 1234abcd"),
+        ("KMS.DisabledException", 400, "arn:… is disabled.", KmsKeyNotFound, "enable the key"),
+        ("KMS.KMSInvalidStateException", 400, "arn:… is pending deletion.", KmsKeyNotFound, "enable the key"),
+        ("kms:KeyNotFound", 404, "key with given key ID does not exist", KmsKeyNotFound, "aws:kms with key 1234abcd"),
+        ("AccessDenied", 403, NO_KMS_RIGHT, StoreAccessDenied, "allow kms:GenerateDataKey and kms:Decrypt"),
+        ("AccessDenied", 403, "may not write to kms-backups", StoreAccessDenied, "the access key may not do"),
+        ("kms:NotAuthorized", 403, "insufficient permissions", StoreAccessDenied, "allow the store that key"),
+        ("NotImplemented", 501, "Server side encryption specified but KMS is not configured", EncryptionNotHonoured, "KMS"),
+        ("InvalidRequest", 400, "Object is WORM protected and cannot be overwritten", StoreAccessDenied, "is locked"),
+        ("InvalidRequest", 400, "Something else", StoreError, "Something else"),
+    ],
+)  # fmt: skip
+def test_where_the_code_says_too_little_the_words_decide(
+    code: str, status: int, message: str, error: type[StoreError], words: str
+) -> None:
+    request = replace(REQUEST, action="s3:PutObject", encryption="aws:kms with key 1234abcd")
+    translated = translate(answer(code, status, message), request)
+    assert type(translated) is error
+    assert words in str(translated)
 
 
 def test_curly_braces_in_keys_and_messages_are_text() -> None:

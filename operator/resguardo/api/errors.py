@@ -16,6 +16,7 @@ ResguardoError
 │   ├── StoreUnreachable, StoreAccessDenied, BucketNotFound, ObjectMissing
 │   ├── ConditionalWriteNotHonoured, PrefixOwned, WriteConflict
 │   ├── StorageClassRefused, ObjectFrozen, StoreFull
+│   ├── EncryptionNotHonoured, KmsKeyNotFound
 │   └── ObjectCorrupt, ManifestInvalid, FormatTooNew
 ├── RestoreError          a request that ended without the database it asked for
 │   ├── BackupNotFound, TargetNotEmpty, TargetBusy, RestoreBlocked, RestoreFailed
@@ -262,6 +263,18 @@ class ObjectFrozen(StoreError):
     """An object lies in a storage class from which it must be brought back before it can be read."""
 
     exit_status = 14
+
+
+class EncryptionNotHonoured(StoreError):
+    """The store does not say that it encrypts as the policy asks."""
+
+    exit_status = 70
+
+
+class KmsKeyNotFound(StoreError):
+    """The store's key management has no such key, or nothing can be done with it any more."""
+
+    exit_status = 71
 
 
 class RestoreError(ResguardoError):

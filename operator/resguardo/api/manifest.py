@@ -39,6 +39,14 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
+class StoreEncryption(Exchanged):
+    """How a store encrypts an object, in its own words."""
+
+    algorithm: str = Field(max_length=64, description="Such as AES256 or aws:kms.")
+    key_id: str | None = Field(None, max_length=512, description="Of the key in its key management service.")
+    bucket_key: bool | None = Field(None, description="Whether one key for the whole bucket stands between.")
+
+
 class ObjectEntry(Exchanged):
     """One object of a backup. `key` is relative to the backup's folder."""
 
@@ -54,6 +62,9 @@ class ObjectEntry(Exchanged):
     block_bytes: int = Field(ge=1)
     storage_class: str | None = Field(
         None, max_length=64, description="As the store confirmed it; absent where none was asked for."
+    )
+    store_encryption: StoreEncryption | None = Field(
+        None, description="As the store confirmed it, whether it was asked for or not; absent where it says nothing."
     )
 
 

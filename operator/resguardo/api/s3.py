@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from resguardo.api.base import Written
-from resguardo.api.fields import CaRef, DataKey, ObjectName, validations
+from resguardo.api.fields import CaRef, DataKey, ObjectName, cel, validations
 from resguardo.api.roles import Identity, Role, RoleCredentials
 from resguardo.api.store_fields import CA_NEEDS_HTTPS, Endpoint, Prefix, StorageClasses, check_ca_needs_https
+
+_DOTS = "addressing Virtual needs a bucket without dots in its name: no certificate covers bucket.with.dots.host"
+_KMS_ALONE = "kmsKeyId and bucketKey need type aws:kms"
+_NO_ALIAS = (
+    "must be a key's id or ARN: a store answers with those, so that nobody could tell whether an alias was honoured"
+)
 
 
 class S3CredentialsRef(Written):
@@ -73,10 +79,54 @@ _ROLE_OF_NOBODY = (
 )
 
 
+def _checked_key_id(key_id: str) -> str:
+    if key_id.startswith("alias/") or ":alias/" in key_id:
+        raise ValueError(_NO_ALIAS)
+    return key_id
+
+
+class ServerSideEncryption(Written):
+    """How the store is to encrypt each object that is written. What it does not confirm is an error."""
+
+    model_config = {
+        "json_schema_extra": validations(
+            cel("self.type == 'aws:kms' || (!has(self.kmsKeyId) && !has(self.bucketKey))", _KMS_ALONE)
+        )
+    }
+
+    type: Literal["AES256", "aws:kms"] = Field(
+        description="AES256: with keys of the store's own. aws:kms: with a key of its key management service."
+    )
+    kms_key_id: (
+        Annotated[
+            str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9:/_.-]+$"), AfterValidator(_checked_key_id)
+        ]
+        | None
+    ) = Field(
+        None,
+        description="The key, by its id or ARN; absent: the one that the store uses for the bucket or account.",
+        json_schema_extra=validations(cel("!self.startsWith('alias/') && !self.contains(':alias/')", _NO_ALIAS)),
+    )
+    bucket_key: bool | None = Field(
+        None, description="Whether one key for the whole bucket stands between, which costs fewer requests to KMS."
+    )
+
+    @model_validator(mode="after")
+    def _kms_alone(self) -> Self:
+        if self.type != "aws:kms" and (self.kms_key_id is not None or self.bucket_key is not None):
+            raise ValueError(_KMS_ALONE)
+        return self
+
+
 class S3Store(Written):
     """A bucket of AWS S3, or of any compatible server."""
 
-    model_config = {"json_schema_extra": validations(CA_NEEDS_HTTPS)}
+    model_config = {
+        "json_schema_extra": validations(
+            CA_NEEDS_HTTPS,
+            cel("!has(self.addressing) || self.addressing == 'Path' || !self.bucket.contains('.')", _DOTS),
+        )
+    }
 
     bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")] = Field(
         description="Name of the bucket; it must exist."
@@ -96,6 +146,11 @@ class S3Store(Written):
         description="URL of the service that gives out the keys of assumed roles and service accounts; absent: AWS's in that "
         "region, or where `endpoint` is another server, that server.",
     )
+    addressing: Literal["Path", "Virtual"] | None = Field(
+        None,
+        description="Where requests name the bucket: Path (https://host/bucket/key) or Virtual (https://bucket.host/key); "
+        "absent: Path with an endpoint, Virtual with AWS.",
+    )
     ca_ref: CaRef | None = Field(
         None, description="Certificate authorities that may vouch for the endpoint; absent: those of the image."
     )
@@ -104,8 +159,17 @@ class S3Store(Written):
         None,
         description="In which storage class dumps are kept, by the longest tier for which their backup stands.",
     )
+    sse: ServerSideEncryption | None = Field(
+        None, description="How the store is to encrypt what is written; absent: as the bucket does by itself."
+    )
 
     @model_validator(mode="after")
     def _ca_needs_https(self) -> Self:
         check_ca_needs_https(self.ca_ref, self.endpoint)
+        return self
+
+    @model_validator(mode="after")
+    def _no_dots_in_host_names(self) -> Self:
+        if self.addressing == "Virtual" and "." in self.bucket:
+            raise ValueError(_DOTS)
         return self

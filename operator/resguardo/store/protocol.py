@@ -10,11 +10,12 @@ from typing import Protocol
 
 from resguardo.api.durations import Span
 from resguardo.api.errors import StoreError
+from resguardo.api.manifest import StoreEncryption
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object as a HEAD shows it, or a listing, which may leave the class out. The ETag is opaque: it changes with the object, and means nothing else."""
+    """An object as a HEAD shows it, or a listing, which may leave class and encryption out. The ETag is opaque: it changes with the object, and means nothing else."""
 
     key: str
     bytes: int
@@ -22,6 +23,8 @@ class ObjectInfo:
     last_modified: datetime
     #: In the store's words; None where it has none, or does not say.
     storage_class: str | None = None
+    #: None where the store does not say that it encrypts.
+    encryption: StoreEncryption | None = None
 
 
 class Availability(StrEnum):
@@ -70,7 +73,9 @@ class Store(Protocol):
     """The objects under one policy's prefix. Keys are relative to it, `/` between folders, any other legal character.
 
     Every method may raise StoreUnreachable (after retries that are bounded), StoreAccessDenied and BucketNotFound, and
-    may be called by several threads at once. Bodies are verified by the store when they arrive.
+    may be called by several threads at once. Bodies are verified by the store when they arrive. Where the policy asks the
+    store to encrypt, every write does, and raises EncryptionNotHonoured where the store does not confirm it, and
+    KmsKeyNotFound; what was written then stands there all the same.
     """
 
     @property

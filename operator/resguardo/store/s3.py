@@ -18,7 +18,7 @@ from resguardo.api import s3 as spec
 from resguardo.api.durations import Span
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, StoreError, WriteConflict
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
-from resguardo.store.s3_classes import S3Archive, class_of
+from resguardo.store.s3_classes import S3Archive
 from resguardo.store.s3_client import (
     ABORT_ATTEMPTS,
     ATTEMPTS,
@@ -28,6 +28,7 @@ from resguardo.store.s3_client import (
     endpoint_of,
     make_client,
 )
+from resguardo.store.s3_encryption import S3Encryption
 from resguardo.store.s3_erase import S3Eraser
 from resguardo.store.s3_errors import (
     DAMAGED_CODES,
@@ -41,7 +42,7 @@ from resguardo.store.s3_errors import (
 )
 from resguardo.store.s3_locks import S3Locks
 from resguardo.store.s3_login import AccessKeys, Login
-from resguardo.store.s3_upload import S3Upload, part_body
+from resguardo.store.s3_upload import S3Upload, info_of, part_body
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -71,6 +72,7 @@ class S3Store:
         self._bucket = store.bucket
         self._prefix = f"{store.prefix}/" if store.prefix else ""
         self._endpoint = endpoint_of(store)
+        self._encryption = S3Encryption(store.sse)
         make = partial(make_client, store, login, ca_file, session_name=session_name)
         self._client: S3Client = make(read_seconds=read_seconds, attempts=attempts)
         self._hasty_client: S3Client = make(read_seconds=read_seconds, attempts=min(attempts, ABORT_ATTEMPTS))
@@ -108,23 +110,39 @@ class S3Store:
             options["StorageClass"] = storage_class
 
         def write() -> str:
-            with self._translated("s3:PutObject", key):
+            with self._translated("s3:PutObject", key) as request:
                 answer = self._client.put_object(
                     Bucket=self._bucket,
                     Key=self._prefix + key,
                     Body=part_body(body),
                     ContentType=content_type,
                     ChecksumSHA256=b64encode(hashlib.sha256(body).digest()).decode(),
+                    **self._encryption.options,
                     **options,
                 )
+            self._encryption.require(answer, request)
             return answer["ETag"]
 
         try:
-            return _again(write, when=_is_resent)
+            etag = _again(write, when=_is_resent)
         except (WriteConflict, ObjectMissing):
             # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
-            # was lost and which botocore sent again: what stands there says.
+            # was lost and which botocore sent again: what stands there says. It may be older than the wish for encryption.
             return self._identical(key, body)
+        if self._encryption.is_asked:
+            self._look_how_it_is_encrypted(key, etag)
+        return etag
+
+    def _look_how_it_is_encrypted(self, key: str, etag: str) -> None:
+        with self._translated("s3:GetObject", key) as request:
+            try:
+                there = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+            except ClientError as error:
+                if code_of(error) in MISSING_CODES:
+                    return  # somebody else's delete, a moment ago
+                raise
+        if there["ETag"] == etag:  # else somebody else's write, about which nothing was asked
+            self._encryption.require(there, request)
 
     def _identical(self, key: str, body: bytes) -> str:
         conflict = WriteConflict(
@@ -165,7 +183,7 @@ class S3Store:
                 if code_of(error) in MISSING_CODES:
                     return None
                 raise
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"], class_of(answer))
+        return info_of(key, answer)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects in the order of their keys, page by page."""
@@ -251,6 +269,7 @@ class S3Store:
                 Key=self._prefix + key,
                 ContentType="application/octet-stream",
                 ChecksumAlgorithm="SHA256",
+                **self._encryption.options,
                 **options,
             )
         return self._upload(self._prefix + key, answer["UploadId"])
@@ -278,15 +297,17 @@ class S3Store:
             patient_client=self._patient_client,
             hasty_client=self._hasty_client,
             key=full_key.removeprefix(self._prefix),
-            request=Request("s3:PutObject", self._bucket, full_key, self._endpoint),
+            request=Request("s3:PutObject", self._bucket, full_key, self._endpoint, str(self._encryption)),
+            encryption=self._encryption,
         )
 
     @contextmanager
-    def _translated(self, action: str, key: str) -> Iterator[None]:
+    def _translated(self, action: str, key: str) -> Iterator[Request]:
+        request = Request(action, self._bucket, self._prefix + key, self._endpoint, str(self._encryption))
         try:
-            yield
+            yield request
         except (ClientError, BotoCoreError) as error:
-            raise translate(error, Request(action, self._bucket, self._prefix + key, self._endpoint)) from error
+            raise translate(error, request) from error
 
 
 def _read_body(answer: GetObjectOutputTypeDef, length: int) -> bytearray:

@@ -6,7 +6,7 @@ import os
 import ssl
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import boto3
 from botocore.config import Config
@@ -57,7 +57,7 @@ def make_client(
         # Every body carries an explicit SHA-256; the default checksums are refused by some compatible stores.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if store.endpoint else "auto"},
+        s3={"addressing_style": _addressing(store)},
         connect_timeout=CONNECT_SECONDS,
         read_timeout=read_seconds,
         # `standard` backs off exponentially with jitter, at most 20 s a time, within a quota that the threads share.
@@ -72,6 +72,13 @@ def make_client(
         )
     except (BotoCoreError, ValueError, OSError) as error:
         raise StoreError(f"no client can be made for bucket {store.bucket} at {endpoint_of(store)}: {error}") from None
+
+
+def _addressing(store: spec.S3Store) -> Literal["auto", "path", "virtual"]:
+    """In botocore's words. Of AWS it takes the path for bucket names with dots, and for no others."""
+    if store.addressing is None:
+        return "path" if store.endpoint else "auto"
+    return "path" if store.addressing == "Path" else "virtual"
 
 
 class _Given:

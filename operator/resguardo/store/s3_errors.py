@@ -17,6 +17,8 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from resguardo.api.base import print_time
 from resguardo.api.errors import (
     BucketNotFound,
+    EncryptionNotHonoured,
+    KmsKeyNotFound,
     ObjectCorrupt,
     ObjectFrozen,
     ObjectMissing,
@@ -49,6 +51,8 @@ class Request:
     bucket: str
     key: str
     endpoint: str
+    #: How the store is to encrypt what is written, and with which key; empty where nothing is asked.
+    encryption: str = ""
 
     def __str__(self) -> str:
         return f"{self.action} on {self.key or '/'!r} in bucket {self.bucket} at {self.endpoint}"
@@ -73,16 +77,22 @@ def translate(error: ClientError | BotoCoreError, request: Request) -> StoreErro
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What answers mean: the first whose codes or statuses hold an answer's is its meaning."""
+    """What answers mean: the first whose codes or statuses hold an answer's, and whose words it says, is its meaning."""
 
     codes: frozenset[str]
     statuses: frozenset[int]
     error: type[StoreError]
     message: str
+    #: A part of what the store says, in small letters, where its code alone says too little.
+    words: str
+
+    def is_of(self, code: str, status: int, said: str) -> bool:
+        """Whether it is that of an answer."""
+        return (code in self.codes or status in self.statuses) and self.words in said.lower()
 
 
-def _meaning(error: type[StoreError], codes: str, message: str, *statuses: int) -> _Meaning:
-    return _Meaning(frozenset(codes.split()), frozenset(statuses), error, message)
+def _meaning(error: type[StoreError], codes: str, message: str, *statuses: int, words: str = "") -> _Meaning:
+    return _Meaning(frozenset(codes.split()), frozenset(statuses), error, message, words)
 
 
 _MEANINGS = [
@@ -120,6 +130,39 @@ _MEANINGS = [
         "object {key!r} in bucket {bucket} at {endpoint} lies in an archive, and is not read before it was brought back "
         "({said}): ask for it with `aws s3api restore-object`",
     ),
+    # Names of AWS' KMS (https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html), and of MinIO's.
+    _meaning(
+        KmsKeyNotFound,
+        "kms:KeyNotFound KMS.NotFoundException KMS.DisabledException KMS.KMSInvalidStateException "
+        "KMS.KeyUnavailableException KMS.InvalidKeyUsageException kms:InvalidCiphertextException",
+        "{request}: the store's KMS does not have the key, or cannot use it ({said}). What is written asks for {encryption}: correct "
+        "store.s3.sse.kmsKeyId, or make or enable the key; what was encrypted with one that is gone for good cannot be read",
+    ),
+    _meaning(
+        StoreAccessDenied,
+        "AccessDenied KMS.AccessDeniedException",
+        "the access key may not use the KMS key for {request} ({said}). What is written asks for {encryption}: allow "
+        "kms:GenerateDataKey and kms:Decrypt, in IAM and in the key's own policy",
+        words="perform: kms:",
+    ),
+    _meaning(
+        StoreAccessDenied,
+        "kms:NotAuthorized",
+        "the store may not use its own KMS for {request} ({said}). What is written asks for {encryption}: allow the store that key",
+    ),
+    _meaning(
+        EncryptionNotHonoured,
+        "NotImplemented",
+        "{request}: {endpoint} cannot encrypt, and what is written asks for {encryption} ({said}): give it a KMS, or change "
+        "store.s3.sse to what it does",
+        words="encryption",
+    ),
+    _meaning(
+        StoreAccessDenied,
+        "InvalidRequest",
+        "{request} is refused, since the object is locked ({said})",
+        words="worm protected",
+    ),
     _meaning(StoreAccessDenied, "AccessDenied", "the access key may not do {request} ({said}): allow it", 401, 403),
     _meaning(
         WriteConflict,
@@ -153,16 +196,16 @@ _MEANINGS = [
 
 def _answered(error: ClientError, request: Request) -> StoreError:
     code, status = code_of(error), status_of(error)
-    found = next(
-        (meaning for meaning in _MEANINGS if code in meaning.codes or status in meaning.statuses), _MEANINGS[-1]
-    )
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    found = next((meaning for meaning in _MEANINGS if meaning.is_of(code, status, message)), _MEANINGS[-1])
     return found.error(
         found.message.format(
             request=request,
             bucket=request.bucket,
             key=request.key,
             endpoint=request.endpoint,
-            said=f"the store says {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(": "),
+            encryption=request.encryption or "no encryption but the bucket's own",
+            said=f"the store says {code}: {message}".rstrip(": "),
             own_time=print_time(datetime.now(UTC)),
             store_time=_store_time(error),
             attempts=int(error.response["ResponseMetadata"].get("RetryAttempts", 0)) + 1,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from tenacity import (
 from resguardo.api.errors import ObjectCorrupt, StoreError
 from resguardo.store.protocol import ObjectInfo
 from resguardo.store.s3_classes import class_of
+from resguardo.store.s3_encryption import S3Encryption, encryption_of
 from resguardo.store.s3_errors import DAMAGED_CODES, MISSING_CODES, UPLOAD_GONE_CODES, Request, code_of, translate
 
 if TYPE_CHECKING:
@@ -73,6 +75,13 @@ class Body(io.RawIOBase):
         return self._position
 
 
+def info_of(key: str, head: Mapping[str, Any]) -> ObjectInfo:
+    """An object by a HEAD's answer."""
+    return ObjectInfo(
+        key, head["ContentLength"], head["ETag"], head["LastModified"], class_of(head), encryption_of(head)
+    )
+
+
 def part_body(body: bytes | bytearray) -> Any:
     """The body as botocore is to have it."""
     return body if len(body) <= ONE_PIECE_BYTES else Body(body)
@@ -97,10 +106,11 @@ class S3Upload:
         hasty_client: S3Client,
         key: str,
         request: Request,
+        encryption: S3Encryption,
     ) -> None:
         self._client, self._patient_client, self._hasty_client = client, patient_client, hasty_client
         self._upload_id = upload_id
-        self._key, self._request = key, request
+        self._key, self._request, self._encryption = key, request, encryption
         self._parts: dict[int, _Part] = {}
         self._is_complete = False
 
@@ -125,6 +135,8 @@ class S3Upload:
             )
         except (ClientError, BotoCoreError) as error:
             raise translate(error, self._request) from error
+        # The answer to the beginning says it with AWS, and not with MinIO.
+        self._encryption.require(answer, self._request)
         self._parts[number] = _Part(answer["ETag"], sha256, len(body))
 
     def complete(self) -> ObjectInfo:
@@ -215,7 +227,8 @@ class S3Upload:
         checksum = found.get("ChecksumSHA256")
         if checksum and _without_count(checksum) != self._composite_sha256():
             raise ObjectCorrupt(f"{where} has another checksum than the parts that were sent")
-        return ObjectInfo(self._key, found["ContentLength"], found["ETag"], found["LastModified"], class_of(found))
+        self._encryption.require(found, self._request)
+        return info_of(self._key, found)
 
     @property
     def _bytes(self) -> int:

@@ -101,6 +101,7 @@ class StreamUpload:
             blocks_sha256=blocks.sha256,
             block_bytes=BLOCK_BYTES,
             storage_class=self._confirmed_class(made),
+            store_encryption=made.encryption,
         )
 
     def _confirmed_class(self, made: ObjectInfo) -> str | None:
