@@ -161,9 +161,9 @@ class _Tampered(S3Store):
         upload = super().begin_upload(key, **options)
         send = upload.upload_part
 
-        def tampered(number: int, body: bytes | bytearray, *, sha256: bytes) -> None:
+        def tampered(number: int, body: bytes | bytearray, *, start: int, sha256: bytes) -> None:
             self.on_part(number)
-            send(number, body, sha256=sha256)
+            send(number, body, start=start, sha256=sha256)
 
         upload.upload_part = tampered  # type: ignore[method-assign]
         return upload
