@@ -225,15 +225,16 @@ class SmallCluster:
         killed: str = "",
         job_reason: str = "BackoffLimitExceeded",
         keep_pod: bool = True,
+        last_words: str | None = None,
     ) -> None:
-        """The Job ends, with the exit status of its Report or another."""
+        """The Job ends, with the exit status of its Report or another; `last_words` stand in place of the Report."""
         job = self._objects["Job", job_name]
         pods = self.pods_of(job_name)
         pod = pods[-1] if pods else self.start(job_name)
         status = exit_status if exit_status is not None else 0 if report and report.succeeded else 1
         ended = {"exitCode": status, "reason": killed or ("Completed" if status == 0 else "Error")}
         if report is not None:
-            ended["message"] = report.to_message()
+            ended["message"] = report.to_message() if last_words is None else last_words
         pod["status"] = {
             "phase": "Succeeded" if status == 0 else "Failed",
             "containerStatuses": [{"state": {"terminated": ended}}],

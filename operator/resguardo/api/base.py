@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
 
@@ -31,7 +31,10 @@ def to_utc(moment: datetime) -> datetime:
     """The same instant in UTC; a time without a zone raises ValueError, since nobody can say which instant it is."""
     if moment.tzinfo is None:
         raise ValueError("needs a time zone, such as 2026-11-23T02:00:00Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside of the years 1 to 9999 in UTC") from None
 
 
 def print_time(moment: datetime) -> str:
@@ -45,6 +48,26 @@ def print_time(moment: datetime) -> str:
 
 #: An instant, kept in UTC and printed as Kubernetes prints it.
 Instant = Annotated[datetime, AfterValidator(to_utc), PlainSerializer(print_time, return_type=str, when_used="json")]
+
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def _reachable(moment: datetime) -> datetime:
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("is a time at which nothing was ever done")
+    return moment
+
+
+#: An instant of something that was done. Bounded, so that a zone or a timeout can be added to whatever stands in a bucket.
+Moment = Annotated[Instant, AfterValidator(_reachable)]
+
+#: Far beyond every size and count of ours, and within the 64 bits in which the API server keeps a whole number.
+WHOLE_MAX = 2**62
+
+#: A size or count as machines exchange it: bounded, since what stands in a bucket or a Report may be anybody's, and the API
+#: server refuses a whole status for one number beyond 64 bits.
+Whole = Annotated[int, Field(ge=0, le=WHOLE_MAX)]
 
 
 def canonical_hash(document: Any, *, length: int = 16) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from resguardo.api.base import Exchanged, Instant
+from resguardo.api.base import Exchanged, Instant, Whole
 
 CENSUS_FORMAT_VERSION = 1
 
@@ -35,7 +35,7 @@ class DatabaseProperties(Exchanged):
     connection_limit: int = -1
     is_template: bool = False
     settings: list[DatabaseSetting] = []
-    size_bytes: int
+    size_bytes: Whole
 
 
 class Role(Exchanged):
@@ -59,16 +59,16 @@ class TableRows(Exchanged):
 
     schema_name: str
     name: str
-    rows: int | None = None
+    rows: Whole | None = None
     #: By which the table is known to the next backup's census: its oid, or of a partition that of the table at the top.
-    root_oid: int = 0
+    root_oid: Whole = 0
 
 
 class Census(Exchanged):
     """The whole of it."""
 
     format_version: int = CENSUS_FORMAT_VERSION
-    server_version_num: int
+    server_version_num: Whole
     system_identifier: str
     taken_at: Instant
     lsn: str
@@ -79,4 +79,4 @@ class Census(Exchanged):
     tablespaces: list[str] = []
     schema_fingerprint: str
     tables: list[TableRows]
-    large_objects: int | None = None
+    large_objects: Whole | None = None

@@ -29,10 +29,14 @@ def read_documents(text: str, *, origin: str) -> list[Document]:
         bodies = [body for body in yaml.safe_load_all(text) if body is not None]
     except yaml.YAMLError as error:
         raise DocumentInvalid(f"{origin} is not YAML: {error}") from None
+    except (ValueError, OverflowError) as error:  # a date in month 13, a number of thousands of digits
+        raise DocumentInvalid(f"{origin} holds a value that is none: {error}") from None
+    except RecursionError:
+        raise DocumentInvalid(f"{origin} is nested too deep for any policy or request") from None
     documents: list[Document] = []
     problems: list[str] = []
     for body in bodies:
-        if not isinstance(body, dict) or body.get("kind") not in _MODELS:
+        if not isinstance(body, dict) or body.get("kind") not in tuple(_MODELS):
             continue
         try:
             documents.append(read_document(body))
@@ -46,10 +50,10 @@ def read_documents(text: str, *, origin: str) -> list[Document]:
 def read_document(body: dict[str, Any]) -> Document:
     """One policy or request from its parsed body; raises DocumentInvalid with every field that is wrong."""
     kind, version = body.get("kind"), body.get("apiVersion")
-    if kind not in _MODELS:
-        raise DocumentInvalid(f"kind {kind!r} is none of {', '.join(_MODELS)}")
+    if not isinstance(kind, str) or kind not in _MODELS:
+        raise DocumentInvalid(f"kind {str(kind)[:64]!r} is none of {', '.join(_MODELS)}")
     if version != API_VERSION:
-        raise DocumentInvalid(f"{kind} has apiVersion {version!r}; this version reads {API_VERSION}")
+        raise DocumentInvalid(f"{kind} has apiVersion {str(version)[:64]!r}; this version reads {API_VERSION}")
     try:
         return _MODELS[kind].model_validate(body)
     except ValidationError as error:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from resguardo.api.base import Exchanged, Instant
+from resguardo.api.base import Exchanged, Moment, Whole
 from resguardo.api.errors import DocumentInvalid
 from resguardo.api.manifest import Trigger
-
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class Outcome(StrEnum):
@@ -41,13 +39,6 @@ def _as_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _reachable(moment: datetime) -> datetime:
-    if not EARLIEST <= moment <= LATEST:
-        raise ValueError("is a time that no backup was made at")
-    return moment
-
-
-_Moment = Annotated[Instant, AfterValidator(_reachable)]
 _Id = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -55,14 +46,14 @@ class BackupFacts(Exchanged):
     """One backup, or what was to become one. Times are UTC."""
 
     id: _Id
-    started_at: _Moment = Field(description="When it started, by its own clock.")
-    stored_at: _Moment | None = Field(description="When the store received its manifest, by the store's clock.")
+    started_at: Moment = Field(description="When it started, by its own clock.")
+    stored_at: Moment | None = Field(description="When the store received its manifest, by the store's clock.")
     outcome: Annotated[Outcome, _any_case(Outcome)]
     trigger: Annotated[Trigger, _any_case(Trigger)] = Trigger.SCHEDULED
-    bytes: int = Field(0, ge=0, description="As stored.")
+    bytes: Whole = Field(0, description="As stored.")
     pinned: bool = Field(False, description="A person asked to keep it.")
     locked: bool = Field(False, description="The store refuses to delete it.")
-    proven_at: _Moment | None = Field(None, description="When a drill or a person last restored it.")
+    proven_at: Moment | None = Field(None, description="When a drill or a person last restored it.")
     odd: bool = Field(False, description="Its size is abnormal, and nobody accepted it.")
     damaged: bool = Field(False, description="A verification or a drill found that it cannot be restored.")
     source: str | None = Field(None, description="Which database: its identity, whatever its name.")

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from resguardo.api.backup_id import BACKUP_ID_PATTERN
-from resguardo.api.base import Exchanged, Instant
+from resguardo.api.base import WHOLE_MAX, Exchanged, Moment, Whole
+from resguardo.api.text import Plain
 
 MANIFEST_FORMAT_VERSION = 1
 MANIFEST_MAX_BYTES = 64 * 1024
@@ -52,14 +53,14 @@ class ObjectEntry(Exchanged):
 
     role: ObjectRole
     key: str = Field(max_length=512)
-    bytes: int = Field(ge=0, description="As stored.")
-    plain_bytes: int = Field(ge=0, description="Before compression.")
+    bytes: Whole = Field(description="As stored.")
+    plain_bytes: Whole = Field(description="Before compression.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the stored bytes.")
     compression: Compression
     #: The list of the blocks' SHA-256 (store.blocks): one line of 64 hex digits for each block of `block_bytes`.
     blocks_key: str = Field(max_length=512)
     blocks_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    block_bytes: int = Field(ge=1)
+    block_bytes: int = Field(ge=1, le=WHOLE_MAX)
     storage_class: str | None = Field(
         None, max_length=64, description="As the store confirmed it; absent where none was asked for."
     )
@@ -97,23 +98,25 @@ class SourceIdentity(Exchanged):
 
     system_identifier: str = Field(max_length=32)
     database: str = Field(max_length=255)
-    server_version_num: int
+    server_version_num: Whole
 
 
 class CensusSummary(Exchanged):
     """The census in numbers; its names are nobody else's business."""
 
-    tables: int = Field(ge=0)
-    tables_counted: int = Field(ge=0)
-    rows: int = Field(ge=0)
-    database_bytes: int = Field(ge=0, description="pg_database_size at the snapshot.")
+    tables: Whole
+    tables_counted: Whole
+    rows: Whole
+    database_bytes: Whole = Field(description="pg_database_size at the snapshot.")
 
 
 class Oddity(Exchanged):
     """Something about a backup's size that is not as usual; names no table."""
 
-    oddness: str = Field(max_length=32, description="One word: Grew, Shrank, NoTables, TablesEmptied.")
-    message: str = Field(max_length=160, description="With the numbers.")
+    oddness: str = Field(
+        max_length=32, pattern=r"^[A-Za-z]+$", description="One word: Grew, Shrank, NoTables, TablesEmptied."
+    )
+    message: Plain = Field(max_length=160, description="With the numbers.")
 
 
 class Promise(Exchanged):
@@ -136,29 +139,29 @@ class Manifest(Exchanged):
     id: str = Field(pattern=BACKUP_ID_PATTERN)
     previous_id: str | None = None
     owner: str = Field(max_length=512, description="Who owned the prefix: <cluster id>/<namespace>/<name>.")
-    epoch: int
+    epoch: Whole
     policy_uid: str = ""
-    policy_generation: int = 0
+    policy_generation: Whole = 0
     policy_hash: str = ""
     promise: Promise | None = None
     source: SourceIdentity
     method: str = "pgDump"
     trigger: Trigger
     #: The Job whose pod made it; None where it was made by hand.
-    job_name: str | None = Field(None, max_length=63)
+    job_name: Plain | None = Field(None, max_length=63)
     #: The tiers for which it stands, as its policy was when it was made.
     tiers: list[str] = []
     #: Ids of the backups without which it cannot be restored.
     depends_on: list[str] = []
     #: What was found odd about its size when it was made.
     oddities: Annotated[list[Oddity], Field(max_length=ODDITIES_MAX)] = []
-    started_at: Instant
-    completed_at: Instant
-    snapshot_at: Instant = Field(description="The instant that the data show.")
+    started_at: Moment
+    completed_at: Moment
+    snapshot_at: Moment = Field(description="The instant that the data show.")
     snapshot_lsn: str = Field(max_length=32)
     tools: dict[str, str]
     objects: list[ObjectEntry]
     #: Absent where nothing is encrypted by Resguardo.
     encryption: Sealing | None = None
-    bytes: int = Field(ge=0, description="Sum of the objects' stored bytes, the sealed key among them.")
+    bytes: Whole = Field(description="Sum of the objects' stored bytes, the sealed key among them.")
     census: CensusSummary

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import WithJsonSchema
 
 from resguardo.api.backup_id import BACKUP_ID_PATTERN
-from resguardo.api.base import Exchanged, Instant, Written, canonical_hash
+from resguardo.api.base import Exchanged, Instant, Moment, Whole, Written, canonical_hash
 from resguardo.api.conditions import Condition
 from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
 from resguardo.api.durations import SPAN_PATTERN, parse_span
@@ -21,6 +21,7 @@ from resguardo.api.pods import JobsTemplate
 from resguardo.api.schedule import Schedule, TimeZone
 from resguardo.api.sizes import SIZE_PATTERN
 from resguardo.api.store import Store
+from resguardo.api.text import Plain
 
 #: The fields of spec.retention that are tiers.
 TIERS = ("hourly", "daily", "weekly", "monthly", "yearly")
@@ -146,12 +147,12 @@ class BackupSummary(Exchanged):
     """A backup in a few numbers, as status and Reports show it."""
 
     id: str = Field(pattern=BACKUP_ID_PATTERN)
-    started_at: Instant = Field(description="When it started.")
-    completed_at: Instant = Field(description="When its manifest was written.")
-    bytes: int = Field(ge=0, description="Bytes that it takes in the bucket.")
-    size: str = Field("", max_length=16, description="The same for people.")
-    duration_seconds: int = Field(ge=0, description="From its start to its manifest.")
-    job_name: str | None = Field(None, max_length=63, description="The Job that made it; absent where none did.")
+    started_at: Moment = Field(description="When it started.")
+    completed_at: Moment = Field(description="When its manifest was written.")
+    bytes: Whole = Field(description="Bytes that it takes in the bucket.")
+    size: Plain = Field("", max_length=16, description="The same for people.")
+    duration_seconds: Whole = Field(description="From its start to its manifest.")
+    job_name: Plain | None = Field(None, max_length=63, description="The Job that made it; absent where none did.")
     oddities: Annotated[list[Oddity], Field(max_length=ODDITIES_MAX)] = Field(
         [], description="What is odd about its size, and was not accepted."
     )
@@ -160,25 +161,25 @@ class BackupSummary(Exchanged):
 class Inventory(Exchanged):
     """What is in the bucket under the policy's prefix."""
 
-    backups: int = Field(ge=0, description="Committed backups.")
-    bytes: int = Field(ge=0, description="Bytes that they take.")
-    oldest: Instant | None = Field(None, description="Start of the oldest.")
-    newest: Instant | None = Field(None, description="Start of the newest.")
+    backups: Whole = Field(description="Committed backups.")
+    bytes: Whole = Field(description="Bytes that they take.")
+    oldest: Moment | None = Field(None, description="Start of the oldest.")
+    newest: Moment | None = Field(None, description="Start of the newest.")
 
 
 class RetentionSummary(Exchanged):
     """What retention did, or found when it ended."""
 
-    by_tier: Annotated[dict[str, int], Field(max_length=len(TIERS))] = Field(
+    by_tier: Annotated[dict[Plain, Whole], Field(max_length=len(TIERS))] = Field(
         {}, description="How many backups stand for each tier; one may stand for several."
     )
-    bytes_by_tier: Annotated[dict[str, int], Field(max_length=len(TIERS))] = Field(
+    bytes_by_tier: Annotated[dict[Plain, Whole], Field(max_length=len(TIERS))] = Field(
         {}, description="Bytes that they take; those of one that stands for several tiers count in each."
     )
-    marked: int = Field(0, ge=0, description="Backups that are marked and go when their grace is over.")
-    removed: int = Field(0, ge=0, description="Backups that the last run removed.")
-    next_removal_at: Instant | None = Field(None, description="When the first marked one may go, by the store's clock.")
-    enforced_at: Instant | None = Field(
+    marked: Whole = Field(0, description="Backups that are marked and go when their grace is over.")
+    removed: Whole = Field(0, description="Backups that the last run removed.")
+    next_removal_at: Moment | None = Field(None, description="When the first marked one may go, by the store's clock.")
+    enforced_at: Moment | None = Field(
         None, description="When a run last ended that had done all that was to be done; the controller's to say."
     )
 

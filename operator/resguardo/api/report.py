@@ -10,12 +10,13 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
-from resguardo.api.base import Exchanged, Instant
+from resguardo.api.base import Exchanged, Moment, Whole
 from resguardo.api.conditions import Reason
 from resguardo.api.policy import BackupSummary, Inventory, RetentionSummary
 from resguardo.api.request import RestoreCheck
+from resguardo.api.text import printable, printable_lines
 
 REPORT_FORMAT_VERSION = 1
 REPORT_MAX_BYTES = 4096
@@ -35,7 +36,7 @@ class Subject(Exchanged):
     """The policy or request that the pod carried, echoed."""
 
     uid: str = ""
-    generation: int = 0
+    generation: Whole = 0
     hash: str = ""
 
 
@@ -44,9 +45,9 @@ class RestoreOutcome(Exchanged):
 
     database: str | None = Field(None, description="Under which name the restored database stands.")
     previous_database: str | None = None
-    recovery_point_time: Instant | None = None
+    recovery_point_time: Moment | None = None
     checks: list[RestoreCheck] = []
-    omitted: list[str] = []
+    omitted: list[Annotated[str, AfterValidator(printable)]] = []
 
 
 class Report(Exchanged):
@@ -55,11 +56,11 @@ class Report(Exchanged):
     format_version: int = REPORT_FORMAT_VERSION
     task: Task
     succeeded: bool
-    reason: Annotated[str, Field(max_length=64)]
-    message: str
+    reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z]+$")]
+    message: Annotated[str, AfterValidator(printable_lines)]
     subject: Subject
-    started_at: Instant
-    completed_at: Instant
+    started_at: Moment
+    completed_at: Moment
     #: Of this run: the backup that was made, or restored.
     backup: BackupSummary | None = None
     #: The newest good backup in the bucket, whoever made it.

@@ -106,7 +106,7 @@ def fail(error: ResguardoError) -> NoReturn:
         from resguardo.jobs.task import failure_report
 
         Path(report_file).write_text(failure_report(_command_task(), error).to_message())
-    from resguardo.jobs.terminal import printable_lines
+    from resguardo.api.text import printable_lines
 
     typer.echo(printable_lines(f"{error.reason}: {error}"), err=True)
     raise typer.Exit(error.exit_status)

@@ -53,8 +53,8 @@ def rewrap(
     """
     from resguardo.api.errors import ResguardoError
     from resguardo.api.roles import Role
+    from resguardo.api.text import printable
     from resguardo.jobs import keys as job
-    from resguardo.jobs.terminal import printable
 
     document = read_policy(filename)
     if which != job.ALL:

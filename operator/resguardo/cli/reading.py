@@ -106,8 +106,8 @@ def verify(
     from resguardo.api.errors import ResguardoError
     from resguardo.api.roles import Role
     from resguardo.api.sizes import print_size
+    from resguardo.api.text import printable
     from resguardo.jobs import verify as job
-    from resguardo.jobs.terminal import printable
 
     document = read_policy(filename)
     if which not in (job.LATEST, job.ALL):

@@ -46,8 +46,8 @@ def perform(
     credentials: Path | None,
 ) -> NoReturn:
     """Do the work, and end the command with its Report: in a file for a pod, in words for a person."""
+    from resguardo.api.text import printable_lines
     from resguardo.jobs import task as tasks
-    from resguardo.jobs.terminal import printable_lines
 
     found, progress = surroundings(credentials)
     outcome = tasks.perform(task, subject, work, timeout=timeout, credentials=found, progress=progress)

@@ -10,6 +10,7 @@ from typing import Any
 from resguardo.api.base import canonical_hash, print_time
 from resguardo.api.conditions import Reason
 from resguardo.api.report import cut_text
+from resguardo.api.text import printable_lines
 from resguardo.controller.cluster import Cluster, ClusterError
 from resguardo.controller.outcome import Notice, Outcome, Refusal
 from resguardo.controller.ownership import Claim, claim_on
@@ -106,7 +107,7 @@ def _tell(cluster: Cluster, resource: Object, notice: Notice, now: datetime) -> 
         },
         "type": "Warning" if notice.is_warning else "Normal",
         "reason": notice.reason,
-        "message": cut_text(notice.message, EVENT_MESSAGE_MAX_BYTES),
+        "message": cut_text(printable_lines(notice.message), EVENT_MESSAGE_MAX_BYTES),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "firstTimestamp": print_time(now),

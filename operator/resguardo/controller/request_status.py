@@ -11,6 +11,7 @@ from resguardo.api.durations import print_duration
 from resguardo.api.report import Report
 from resguardo.api.request import Claim, RestoreCheck, RestoreRequestStatus
 from resguardo.api.sizes import print_size
+from resguardo.api.text import printable
 from resguardo.controller.outcome import Notice
 from resguardo.rules.conditions import Verdict, find
 
@@ -33,7 +34,7 @@ def what_was_told(report: Report, *, created: datetime | None, ended_at: datetim
 
 
 def _bounded(check: RestoreCheck) -> RestoreCheck:
-    return check.model_copy(update={"name": check.name[:64], "message": check.message[:1024]})
+    return check.model_copy(update={"name": printable(check.name)[:64], "message": printable(check.message)[:1024]})
 
 
 def claimed(claim: Claim) -> Verdict:

@@ -14,8 +14,8 @@ from resguardo.api.durations import print_age, print_duration
 from resguardo.api.inventory import BackupFacts, Outcome
 from resguardo.api.manifest import Manifest, ObjectRole
 from resguardo.api.sizes import print_size
+from resguardo.api.text import printable
 from resguardo.jobs.survey import Survey
-from resguardo.jobs.terminal import printable
 from resguardo.rules.removal import Step, is_held_by_pause
 from resguardo.rules.retention import Rule, Verdict
 from resguardo.rules.tiers import Tier

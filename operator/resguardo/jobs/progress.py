@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import Any, Protocol
 
 import structlog
+
+from resguardo.api.text import printable, printable_json
 
 log = structlog.get_logger()
 
@@ -49,7 +51,7 @@ class TerminalProgress:
 
     def step(self, text: str) -> None:
         """One line."""
-        sys.stderr.write(f"• {text}\n")
+        sys.stderr.write(f"• {printable(text)}\n")
 
     def count(self, name: str, chunks: Iterable[bytes], total_bytes: int | None = None) -> Iterator[bytes]:
         """A bar with bytes, rate and time left."""
@@ -71,16 +73,25 @@ class TerminalProgress:
                 yield chunk
 
 
+def _values_printable(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What a renderer for terminals passes on as it is; in lists and the like it takes care of itself."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
 def configure_logging(*, terminal: bool) -> Progress:
     """Send the log to standard error, as text for a person or as JSON lines, and give the Progress that goes with it."""
-    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(ensure_ascii=False)
+    renderers: list[Any] = (
+        [_values_printable, structlog.dev.ConsoleRenderer()]
+        if terminal
+        else [structlog.processors.JSONRenderer(ensure_ascii=False), lambda _logger, _name, line: printable_json(line)]
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if terminal else [structlog.processors.format_exc_info]),
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if terminal else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

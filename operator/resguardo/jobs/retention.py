@@ -15,7 +15,7 @@ from itertools import islice
 
 import structlog
 
-from resguardo.api.base import print_time
+from resguardo.api.base import WHOLE_MAX, print_time
 from resguardo.api.conditions import Reason as ConditionReason
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import DeadlineExceeded, Stopped, StoreError, StoreUnreachable
@@ -183,7 +183,7 @@ def _by_tier(plan: Plan, measure: Callable[[BackupFacts], int]) -> dict[str, int
     for verdict in plan.verdicts:
         for tier in verdict.tiers:
             sums[tier.value] += measure(verdict.backup)
-    return dict(sorted(sums.items()))
+    return {tier: min(WHOLE_MAX, total) for tier, total in sorted(sums.items())}
 
 
 def _attempt(work: Callable[[str], bool | None], name: str) -> bool | StoreError:

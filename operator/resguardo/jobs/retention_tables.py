@@ -12,9 +12,9 @@ from rich.text import Text
 
 from resguardo.api.base import print_time
 from resguardo.api.sizes import print_size
+from resguardo.api.text import printable
 from resguardo.jobs.catalog import WIDTH, removal_of
 from resguardo.jobs.survey import Survey
-from resguardo.jobs.terminal import printable
 from resguardo.rules.retention import Plan
 from resguardo.rules.simulation import Holding
 from resguardo.rules.tiers import Tier

@@ -1,4 +1,4 @@
-"""What reaches a terminal: text from a bucket is untrusted, and must speak to a person only."""
+"""Documents on a terminal: what comes from a bucket is untrusted, and must speak to a person only."""
 
 from __future__ import annotations
 
@@ -7,19 +7,7 @@ from typing import Any
 
 import yaml
 
-
-def printable(text: str) -> str:
-    """The text with what would speak to a terminal, and not to a person, written as an escape.
-
-    >>> print(printable("São João\\x1b[31m\\n"))
-    São João\\x1b[31m\\n
-    """
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def printable_lines(text: str) -> str:
-    """The same for a text of our own that may have several lines."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+from resguardo.api.text import printable_json
 
 
 def to_json(document: Any) -> str:
@@ -30,9 +18,7 @@ def to_json(document: Any) -> str:
       "name": "São João\\u001b\\u009b"
     }
     """
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    # Only within a string can there be such a letter, and there it may be written as an escape.
-    return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
+    return printable_json(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def to_yaml(document: Any) -> str:

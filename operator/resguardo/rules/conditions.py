@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resguardo.api.conditions import MESSAGE_MAX, Condition, ConditionStatus
+from resguardo.api.text import printable_lines
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def merge(
             type=kind,
             status=verdict.status,
             reason=verdict.reason[:64],
-            message=_cut(verdict.message),
+            message=_cut(printable_lines(verdict.message)),
             observed_generation=generation,
             last_transition_time=_since(before.get(kind), verdict, now),
         )

@@ -10,7 +10,7 @@ from functools import partial
 from pydantic import Field
 
 from resguardo.api.backup_id import BACKUP_ID_PATTERN, is_backup_id, parse_start
-from resguardo.api.base import Exchanged, Instant, print_time
+from resguardo.api.base import WHOLE_MAX, Exchanged, Moment, print_time
 from resguardo.api.census import CENSUS_FORMAT_VERSION, Census
 from resguardo.api.errors import (
     FormatTooNew,
@@ -69,8 +69,8 @@ class Attempt(Exchanged):
     trigger: Trigger
     #: The Job whose pod makes it; None where it is made by hand.
     job_name: str | None = Field(None, max_length=63)
-    started_at: Instant
-    ended_at: Instant | None = None
+    started_at: Moment
+    ended_at: Moment | None = None
     reason: str | None = None
     message: str | None = None
 
@@ -179,7 +179,7 @@ def summarise(entries: Sequence[CatalogueEntry]) -> Inventory:
     starts = [manifest.started_at for manifest in manifests]
     return Inventory(
         backups=len(manifests),
-        bytes=sum(manifest.bytes for manifest in manifests),
+        bytes=min(WHOLE_MAX, sum(manifest.bytes for manifest in manifests)),
         oldest=min(starts, default=None),
         newest=max(starts, default=None),
     )

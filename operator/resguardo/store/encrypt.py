@@ -19,8 +19,9 @@ import pyrage
 
 #: Pieces that are fed ahead of the one that is being worked on.
 AHEAD = 1
-#: An honest header is of some hundred bytes; one without an end would be read into memory.
-HEADER_MAX_BYTES = 64 * 1024
+#: An honest header is of some hundred bytes. The library reads one again for every few bytes that it lacks: of 64 KiB of
+#: empty stanzas that takes half a minute.
+HEADER_MAX_BYTES = 4 * 1024
 _HEADER_START, _HEADER_END = b"age-encryption.org/v1\n", b"\n--- "
 
 Bytes = bytes | bytearray | memoryview

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from resguardo.api.backup_id import is_backup_id, parse_start
+from resguardo.api.base import EARLIEST, LATEST
 from resguardo.api.errors import FormatTooNew, ManifestInvalid, ObjectCorrupt, ObjectMissing
-from resguardo.api.inventory import EARLIEST, LATEST, BackupFacts, Outcome
+from resguardo.api.inventory import BackupFacts, Outcome
 from resguardo.api.manifest import Manifest, SourceIdentity
 from resguardo.rules.orphans import orphaned_before
 from resguardo.store.catalogue import Catalogue, CatalogueEntry, read_attempt

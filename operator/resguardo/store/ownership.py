@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
-from resguardo.api.base import Exchanged, Instant, print_time
+from resguardo.api.base import WHOLE_MAX, Exchanged, Instant, print_time
 from resguardo.api.errors import (
     ConditionalWriteNotHonoured,
     FormatTooNew,
@@ -39,7 +39,7 @@ class Owner(Exchanged):
 
     format_version: int = OWNER_FORMAT_VERSION
     owner: Annotated[str, Field(max_length=512, pattern=r"^.*/[^/]+/[^/]+$")]
-    epoch: Annotated[int, Field(ge=1)]
+    epoch: Annotated[int, Field(ge=1, le=WHOLE_MAX)]
     claimed_at: Instant
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import structlog
 from pydantic import Field, ValidationError
 
-from resguardo.api.base import Exchanged
+from resguardo.api.base import Exchanged, Whole
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing
 from resguardo.store.layout import rows_key
 from resguardo.store.protocol import Store
@@ -28,7 +28,7 @@ ROWS_MAX_BYTES = 1024 * 1024
 class _Rows(Exchanged):
     format_version: int = ROWS_FORMAT_VERSION
     #: Oid and rows; None where they were not counted.
-    tables: Annotated[list[tuple[int, int | None]], Field(max_length=TABLES_MAX)]
+    tables: Annotated[list[tuple[Whole, Whole | None]], Field(max_length=TABLES_MAX)]
 
 
 def write_rows(store: Store, backup_id: str, rows: Mapping[int, int | None], *, rows_min: int) -> None:
