@@ -196,6 +196,17 @@ class TestNewObjects:
         _create(operator, body)
         _assert_refused_by(PODS, "the volumes are", _refusal(lambda: _create(thief, body)))
 
+    @pytest.mark.parametrize("name", ["retention-cron-job", "restore-job", "drop-job"])
+    def test_a_key_for_signatures_is_mounted_only_where_backups_are_made(
+        self, operator: Cluster, thief: Cluster, victim: str, name: str
+    ) -> None:
+        body = _ours(operator, name, victim)
+        (credentials,) = [item for item in template_of(body)["spec"]["volumes"] if item["name"] == "credentials"]
+        items = [{"key": "password", "path": "signing/key"}]
+        credentials["projected"]["sources"].append({"secret": {"name": PLANTED, "items": items}})
+        _create(operator, body)
+        _assert_refused_by(PODS, "the volumes are", _refusal(lambda: _create(thief, body)))
+
     def test_a_token_that_is_not_turned_off_is_refused(self, operator: Cluster, thief: Cluster, victim: str) -> None:
         body = _ours(operator, "cron-job", victim)
         del template_of(body)["spec"]["automountServiceAccountToken"]

@@ -19,6 +19,7 @@ from resguardo.jobs.catalog import catalogue_document, print_catalogue
 from resguardo.jobs.survey import Terms, look, terms_of
 from resguardo.jobs.terminal import to_json, to_yaml
 from resguardo.store.marks import Mark, Verification, record_verification, set_mark
+from resguardo.store.signatures import ANYBODY
 from tests.fixtures.history import DAY, History
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -29,7 +30,7 @@ PROMISE = Promise(
 
 def catalog(history: History, output: str = "table", terms: Terms | None = None) -> str:
     """What the command prints, without the time that it takes to start one."""
-    seen = look(history.store, terms or terms_of(history.policy), now=datetime.now(UTC))
+    seen = look(history.store, terms or terms_of(history.policy), ANYBODY, now=datetime.now(UTC))
     if output in ("json", "yaml"):
         return {"json": to_json, "yaml": to_yaml}[output](catalogue_document(seen))
     console = Console(file=io.StringIO())

@@ -13,6 +13,7 @@ import pytest
 from resguardo.jobs import credentials
 from resguardo.store.catalogue import list_backups
 from resguardo.store.discard import DISCARDED, discard_backup
+from resguardo.store.signatures import ANYBODY
 from tests.fixtures.place import Place, wait_for
 from tests.fixtures.s3_proxy import ANY, Harm, Proxy, run_proxy
 
@@ -189,7 +190,7 @@ class TestAManifestThatArrivesLate:
             place.s3.root.put_object(Bucket=place.bucket, Key=f"prod/{self.MANIFEST}", Body=b"{}", IfNoneMatch="*")
         assert place.backup_keys() == [f"prod/{self.MANIFEST}"]
         assert store.get(self.MANIFEST, max_bytes=100).body == DISCARDED
-        assert list_backups(store) == []
+        assert list_backups(store, ANYBODY) == []
         assert discard_backup(store, self.ID, manifest_was_sent=True), "again is no harm"
 
     def test_one_that_arrived_before_keeps_its_data(self, place: Place) -> None:
@@ -206,7 +207,7 @@ class TestAManifestThatArrivesLate:
         assert not report.succeeded
         assert report.reason == "StoreUnreachable"
         assert any(key.endswith(DUMP[:-1]) for key in place.backup_keys())
-        assert list_backups(place.s3.store(place.bucket)) == []
+        assert list_backups(place.s3.store(place.bucket), ANYBODY) == []
         proxy.heal()
         report, _, _ = place.run("backup", "-f", place.policy())
         assert report.inventory is not None

@@ -15,6 +15,7 @@ from resguardo.store.catalogue import list_backups, read_manifest
 from resguardo.store.layout import rows_key
 from resguardo.store.marks import Mark, set_mark
 from resguardo.store.protocol import Store
+from resguardo.store.signatures import ANYBODY
 from tests.fixtures.place import Place
 
 
@@ -117,7 +118,7 @@ def test_a_scheduled_backup_says_for_which_tiers_it_stands(place: Place) -> None
     backed_up(place, policy)
     place.environment = {}
     backed_up(place, policy)
-    tiers = [entry.manifest.tiers for entry in list_backups(store_of(place)) if entry.manifest]
+    tiers = [entry.manifest.tiers for entry in list_backups(store_of(place), ANYBODY) if entry.manifest]
     # The second one may be of the next day only where midnight came between the two.
     assert sorted(tiers, key=len)[0] == []
     assert ["daily", "weekly", "monthly"] in tiers

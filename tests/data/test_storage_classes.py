@@ -25,7 +25,7 @@ from resguardo.api.roles import Role
 from resguardo.jobs import archive
 from resguardo.jobs.credentials import Credentials
 from resguardo.jobs.progress import LogProgress
-from resguardo.jobs.restore import restore, store_of
+from resguardo.jobs.restore import origin_of, restore
 from resguardo.jobs.task import Context, perform, subject_of
 from resguardo.jobs.verify import verify
 from resguardo.store.catalogue import list_backups
@@ -33,6 +33,7 @@ from resguardo.store.classes import probe_classes
 from resguardo.store.protocol import Availability
 from resguardo.store.s3 import S3Store
 from resguardo.store.seal import seal
+from resguardo.store.signatures import ANYBODY
 from tests.fixtures.place import Place
 from tests.fixtures.s3 import S3Server
 from tests.fixtures.s3_proxy import Harm, Proxy, run_proxy
@@ -146,7 +147,9 @@ def backed_up(place: Place) -> Manifest:
     report, _, errors = place.run("backup", "-f", place.policy(retention=TIERS))
     assert report.backup is not None, errors
     store = place.s3.store(place.bucket, prefix=place.prefix)
-    return next(entry.manifest for entry in list_backups(store) if entry.manifest and entry.id == report.backup.id)
+    return next(
+        entry.manifest for entry in list_backups(store, ANYBODY) if entry.manifest and entry.id == report.backup.id
+    )
 
 
 def test_a_backups_dump_is_in_the_class_of_its_longest_tier_and_all_else_in_the_usual_one(
@@ -178,7 +181,7 @@ def restored(place: Place, *, timeout: timedelta = timedelta(minutes=3)) -> Repo
     """A restore in this process, whose waits are short."""
     policy, request = documents(place)
     former = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)}
-    work: Callable[[Context], None] = partial(restore, request, store_of(request, [policy]))
+    work: Callable[[Context], None] = partial(restore, request, origin_of(request, [policy]))
     try:
         return perform(
             Task.RESTORE, subject_of(request), work, timeout=timeout,

@@ -32,6 +32,7 @@ from resguardo.store.catalogue import (
 from resguardo.store.layout import census_key
 from resguardo.store.s3 import S3Store
 from resguardo.store.seal import seal
+from resguardo.store.signatures import ANYBODY
 from tests.fixtures.s3 import S3Server, free_port
 
 START = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
@@ -77,32 +78,32 @@ def put_manifest(store: S3Store, body: bytes, backup_id: str = ID) -> None:
 
 
 def test_an_empty_prefix_holds_no_backups(s3_store: S3Store) -> None:
-    assert list_backups(s3_store) == []
+    assert list_backups(s3_store, ANYBODY) == []
     assert summarise([]).model_dump() == {"backups": 0, "bytes": 0, "oldest": None, "newest": None}
     assert newest_summary([]) is None
 
 
 def test_a_committed_manifest_is_listed_and_read_as_it_was(s3_store: S3Store) -> None:
     written = manifest(objects=[entry()])
-    commit_manifest(s3_store, written)
+    commit_manifest(s3_store, written, None)
     assert read_manifest(s3_store, ID) == written
-    (listed,) = list_backups(s3_store)
+    (listed,) = list_backups(s3_store, ANYBODY)
     assert (listed.id, listed.manifest, listed.problem) == (ID, written, None)
 
 
 def test_a_manifest_is_committed_once_and_the_same_again_is_no_conflict(s3_store: S3Store) -> None:
-    commit_manifest(s3_store, manifest())
-    commit_manifest(s3_store, manifest())
+    commit_manifest(s3_store, manifest(), None)
+    commit_manifest(s3_store, manifest(), None)
     with pytest.raises(WriteConflict):
-        commit_manifest(s3_store, manifest(bytes=1))
+        commit_manifest(s3_store, manifest(bytes=1), None)
     assert read_manifest(s3_store, ID) == manifest()
 
 
 def test_backups_are_listed_in_the_order_of_their_starts(s3_store: S3Store) -> None:
     starts = [START + timedelta(hours=hours) for hours in (30, 2, 700, 0, 5, 90, 31, 32, 33, 34, 35)]
     for start in starts:
-        commit_manifest(s3_store, manifest(start))
-    entries = list_backups(s3_store)
+        commit_manifest(s3_store, manifest(start), None)
+    entries = list_backups(s3_store, ANYBODY)
     assert [found.manifest.started_at for found in entries if found.manifest] == sorted(starts)
     inventory = summarise(entries)
     assert (inventory.backups, inventory.bytes) == (11, 11 * 300 * 1024 * 1024)
@@ -122,7 +123,7 @@ def test_what_is_no_backup_is_not_listed(s3_store: S3Store) -> None:
         f"elsewhere/backups/{ID}/manifest.json",
     ]:
         s3_store.put(key, b"{}")
-    assert list_backups(s3_store) == []
+    assert list_backups(s3_store, ANYBODY) == []
 
 
 GOOD = manifest(objects=[entry()]).to_json()
@@ -171,8 +172,8 @@ def test_a_manifest_that_cannot_be_read_is_an_entry_with_a_problem_and_hides_no_
 ) -> None:
     put_manifest(s3_store, body)
     good = manifest(START + timedelta(days=1))
-    commit_manifest(s3_store, good)
-    bad, fine = list_backups(s3_store)
+    commit_manifest(s3_store, good, None)
+    bad, fine = list_backups(s3_store, ANYBODY)
     assert (bad.id, bad.manifest, fine.manifest) == (ID, None, good)
     assert type(bad.problem) is error
     assert message in str(bad.problem)
@@ -195,13 +196,13 @@ def test_fields_of_a_later_version_of_this_format_are_passed_over(s3_store: S3St
 )
 def test_nothing_is_committed_that_a_reader_would_refuse(s3_store: S3Store, bad: Manifest) -> None:
     with pytest.raises(ManifestInvalid):
-        commit_manifest(s3_store, bad)
-    assert list_backups(s3_store) == []
+        commit_manifest(s3_store, bad, None)
+    assert list_backups(s3_store, ANYBODY) == []
 
 
 def test_a_store_that_does_not_answer_is_no_empty_list(s3_server: S3Server, s3_bucket: str) -> None:
     with pytest.raises(StoreUnreachable):
-        list_backups(s3_server.store(s3_bucket, endpoint=f"http://127.0.0.1:{free_port()}"))
+        list_backups(s3_server.store(s3_bucket, endpoint=f"http://127.0.0.1:{free_port()}"), ANYBODY)
 
 
 # ---- census and attempts

@@ -9,6 +9,7 @@ import pytest
 
 from resguardo.postgres.run import FOLDER_VARIABLE, tool
 from resguardo.store.catalogue import list_backups
+from resguardo.store.signatures import ANYBODY
 from tests.fixtures.place import Place
 from tests.fixtures.postgres import MACHINES_MAJOR, NEWER_MAJOR, programs_in
 
@@ -66,6 +67,6 @@ def test_newer_programs_alone_are_warned_of_and_a_restore_to_the_older_server_is
 def tools_of(place: Place) -> set[int]:
     """The major versions of the programs that the bucket's only manifest names."""
     store = place.s3.store(place.bucket)
-    (entry,) = list_backups(store)
+    (entry,) = list_backups(store, ANYBODY)
     assert entry.manifest is not None
     return {int(version.split(".")[0]) for name, version in entry.manifest.tools.items() if name.startswith("pg_")}

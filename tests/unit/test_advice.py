@@ -12,7 +12,7 @@ from resguardo.api.durations import Span, parse_span
 from resguardo.api.policy import BackupPolicySpec, BackupPolicyStatus
 from resguardo.controller.policy_status import transitions
 from resguardo.rules.advice import advise, is_shorter, shortest_interval
-from tests.fixtures.specs import POLICY
+from tests.fixtures.specs import POLICY, SIGNER
 from tests.unit.small_cluster import World
 
 DAILY, WEEKDAYS, WEEKLY, MONTHLY, EVERY_SIX_HOURS = "0 2 * * *", "0 2 * * 1-5", "0 2 * * 0", "0 2 1 * *", "0 */6 * * *"
@@ -31,6 +31,13 @@ RECIPIENT, OFFLINE = "age1" + "q" * 58, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"
 )
 def test_one_recipient_is_too_few(recipients: list[str], reasons: list[str]) -> None:
     changed = copy.deepcopy(POLICY["spec"]) | {"encryption": {"age": {"recipients": recipients}}}
+    assert [warning.reason for warning in advise(BackupPolicySpec.model_validate(changed))] == reasons
+
+
+@pytest.mark.parametrize(("allowed", "reasons"), [(True, ["UnsignedAllowed"]), (False, [])])
+def test_a_way_out_that_stays_open_is_told(allowed: bool, reasons: list[str]) -> None:
+    signing = {"keySecretRef": {"name": "signing"}, "publicKeys": [SIGNER], "allowUnsigned": allowed}
+    changed = copy.deepcopy(POLICY["spec"]) | {"signing": signing}
     assert [warning.reason for warning in advise(BackupPolicySpec.model_validate(changed))] == reasons
 
 

@@ -28,7 +28,7 @@ from resguardo.controller.objects import (
     restore_job_name,
 )
 from resguardo.controller.ownership import is_changed, is_edited
-from tests.fixtures.specs import POLICY, REQUEST
+from tests.fixtures.specs import POLICY, REQUEST, SIGNER
 from tests.unit.small_cluster import SETTINGS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -97,12 +97,20 @@ def _policy_of_roles() -> BackupPolicy:
 
 
 VOLUME: dict[str, Any] = {"volume": {"claimName": "nas", "path": "backups/prod"}}
+
+
+def _signing_policy() -> BackupPolicy:
+    return policy(signing={"keySecretRef": {"name": "signing"}, "publicKeys": [SIGNER]}, retention={"daily": "30d"})
+
+
 RESTORE = restore_job_name("dr-2026-11-23")
 OBJECTS: dict[str, Any] = {
     "cron-job": build_cron_job(policy(), SETTINGS, suspend=False),
     "cron-job-with-everything": build_cron_job(_rich_policy(), SETTINGS, suspend=True),
     "retention-cron-job": build_retention_cron_job(policy(), SETTINGS, suspend=False),
     "check-job": build_check_job(policy(), SETTINGS, attempt=2),
+    "check-job-signing": build_check_job(_signing_policy(), SETTINGS, attempt=1),
+    "retention-cron-job-signing": build_retention_cron_job(_signing_policy(), SETTINGS, suspend=False),
     "manual-job": build_manual_job(policy(), SETTINGS, requested_at="2026-11-23T12:00:00Z"),
     "restore-job": build_restore_job(request(), policy(), SETTINGS, name=RESTORE),
     "restore-job-from-store": build_restore_job(
@@ -179,6 +187,8 @@ def test_it_mounts_exactly_the_keys_that_its_document_names(name: str) -> None:
         wanted += ["store/access-key-id", "store/secret-access-key"]
     if "everything" in name:
         wanted += ["store/ca.crt"]
+    if "signing" in name and "retention" not in name:
+        wanted += ["signing/key"]
     if "encrypted" in name:
         wanted += ["decryption/age-identity"]
     assert files == wanted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.small_cluster import POLICY_KEY, World
@@ -79,11 +81,12 @@ def test_a_bucket_found_empty_after_a_good_run_is_no_success(world: World) -> No
     "change",
     [
         {"spec__store__s3__bucket": "another-bucket"},
+        {"spec__store": {"volume": {"claimName": "nas"}}},
         {"spec__source__postgres__pgDump__database": "another"},
     ],
 )
 def test_a_policy_that_moves_tells_no_backup_of_the_former_place_not_even_when_its_check_leaves_no_report(
-    world: World, change: dict[str, str]
+    world: World, change: dict[str, Any]
 ) -> None:
     world.accepted_policy()
     world.back_up()
@@ -96,6 +99,16 @@ def test_a_policy_that_moves_tells_no_backup_of_the_former_place_not_even_when_i
     world.settle(POLICY_KEY)
     assert world.condition("Accepted") == ("True", "CheckPassed")
     assert world.condition("BackedUp") == ("Unknown", "NeverRun")
+
+
+def test_a_policy_that_moves_to_another_claim_tells_no_backup_of_the_former_one(world: World) -> None:
+    world.policy(spec__store={"volume": {"claimName": "nas"}})
+    world.settle(POLICY_KEY)
+    world.check_passes(backups=1, newest=world.backup_of_now(hours=7))
+    assert "lastBackup" in world.status()
+    world.cluster.edit("BackupPolicy", "portal-prod", spec__store={"volume": {"claimName": "another"}})
+    world.settle(POLICY_KEY)
+    assert "lastBackup" not in world.status()
 
 
 def test_a_run_of_another_bucket_says_nothing_about_this_one(world: World) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resguardo.api.backup_id import new_backup_id
-from resguardo.api.errors import BackupNotFound
+from resguardo.api.errors import BackupNotFound, ManifestInvalid, StoreError
 from resguardo.api.manifest import CensusSummary, Manifest, SourceIdentity, Trigger
 from resguardo.api.request import Recover
 from resguardo.rules.selection import choose
@@ -76,14 +76,14 @@ def test_two_of_one_second_are_told_apart_by_their_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("manifests", "recover", "unreadable", "message"),
+    ("manifests", "recover", "unusable", "message"),
     [
-        ([], Recover(), {}, "no backup; the bucket holds none under this prefix that can be read"),
+        ([], Recover(), {}, "no backup; the bucket holds none under this prefix that can be used"),
         (
             [],
             Recover(),
-            {THREE[0].id: "x"},
-            f"no backup; the bucket holds none under this prefix that can be read, and 1 that cannot be read: {THREE[0].id}",
+            {THREE[0].id: ManifestInvalid("its manifest is no JSON")},
+            f"no backup; the bucket holds none under this prefix that can be used, and 1 that cannot be used, the newest {THREE[0].id}: its manifest is no JSON",
         ),
         (
             THREE,
@@ -100,19 +100,13 @@ def test_two_of_one_second_are_told_apart_by_their_ids() -> None:
             {},
             "there is no backup 20200101T000000Z-000000; the bucket holds only 20261124T050000Z-3f9a1c",
         ),
-        (
-            THREE,
-            Recover(backup="20200101T000000Z-000000"),
-            {"20200101T000000Z-000000": "its manifest is no JSON"},
-            "backup 20200101T000000Z-000000 is there but cannot be read: its manifest is no JSON",
-        ),
     ],
 )
 def test_a_backup_that_is_not_there_is_told_with_what_there_is(
-    manifests: list[Manifest], recover: Recover, unreadable: dict[str, str], message: str
+    manifests: list[Manifest], recover: Recover, unusable: dict[str, StoreError], message: str
 ) -> None:
     with pytest.raises(BackupNotFound) as raised:
-        choose(manifests, recover, unreadable=unreadable)
+        choose(manifests, recover, unusable=unusable)
     assert str(raised.value) == message
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from resguardo.api.base import Written
-from resguardo.api.fields import DataKey, ObjectName, Union, cel, validations
+from resguardo.api.fields import DataKey, ObjectName, Union, cel, cel_text, validations
 
 RECIPIENTS_MAX = 16
 
@@ -26,10 +26,6 @@ _NOT_HERE = (
     "new one if anybody may have seen this"
 )
 _TWICE = "names a recipient twice"
-
-
-def _cel_text(pattern: str) -> str:
-    return pattern.replace("\\", "\\\\")
 
 
 def _checked_recipient(text: str) -> str:
@@ -62,7 +58,7 @@ Recipient = Annotated[
         max_length=2048,
         json_schema_extra=validations(
             cel(f"!self.matches('{_SECRET}')", _NOT_HERE),
-            cel(f"self.matches('{_SECRET}') || self.matches('{_cel_text(_SHAPE)}')", _NO_RECIPIENT),
+            cel(f"self.matches('{_SECRET}') || self.matches('{cel_text(_SHAPE)}')", _NO_RECIPIENT),
         ),
     ),
     AfterValidator(_checked_recipient),

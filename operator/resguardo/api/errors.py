@@ -277,6 +277,18 @@ class KmsKeyNotFound(StoreError):
     exit_status = 71
 
 
+class SignatureRefused(StoreError):
+    """A backup that is not signed with a key that counts, was signed for another place, or does not fit the others."""
+
+    exit_status = 57
+
+
+class SigningKeyInvalid(ResguardoError):
+    """The key with which backups are to be signed is none, or nobody believes it."""
+
+    exit_status = 58
+
+
 class RestoreError(ResguardoError):
     """A request that ended without the database it asked for."""
 

@@ -17,6 +17,11 @@ def cel(rule: str, message: str) -> dict[str, str]:
     return {"rule": rule, "message": message}
 
 
+def cel_text(pattern: str) -> str:
+    """A regular expression as it stands in a CEL rule, between single quotes."""
+    return pattern.replace("\\", "\\\\")
+
+
 def validations(*rules: dict[str, str]) -> dict[str, Any]:
     """The json_schema_extra that carries CEL rules into the CRD."""
     return {"x-kubernetes-validations": list(rules)}

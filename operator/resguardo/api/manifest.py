@@ -137,9 +137,12 @@ class Manifest(Exchanged):
 
     format_version: int = MANIFEST_FORMAT_VERSION
     id: str = Field(pattern=BACKUP_ID_PATTERN)
-    previous_id: str | None = None
+    previous_id: str | None = Field(None, description="The newest one that was there when it started, of any source.")
     owner: str = Field(max_length=512, description="Who owned the prefix: <cluster id>/<namespace>/<name>.")
     epoch: Whole
+    place: str = Field("", max_length=1024, description="Where it was made: <bucket>/<prefix>.")
+    #: As one line (`api.signing.bare_public_key`). It says so itself: the signature beside it proves it, or does not.
+    signed_by: str | None = Field(None, max_length=256, description="The public key of the key that signed it.")
     policy_uid: str = ""
     policy_generation: Whole = 0
     policy_hash: str = ""

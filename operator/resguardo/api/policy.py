@@ -19,6 +19,7 @@ from resguardo.api.metadata import Metadata, named_within
 from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_OVER_ANNOTATION, TOLD_ANNOTATIONS
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.schedule import Schedule, TimeZone
+from resguardo.api.signing import Signing
 from resguardo.api.sizes import SIZE_PATTERN
 from resguardo.api.store import Store
 from resguardo.api.text import Plain
@@ -137,6 +138,9 @@ class BackupPolicySpec(Written):
     store: Store = Field(description="Where backups are kept. Exactly one member.")
     encryption: Encryption | None = Field(
         None, description="How backups are encrypted before they leave the pod; without it they are not."
+    )
+    signing: Signing | None = Field(
+        None, description="With which key backups are signed, and whose signatures count; without it anybody's do."
     )
     retention: Retention | None = Field(None, description="How long backups are kept; without it nothing is removed.")
     growth: Growth = Field(Growth(), description="Which size of a backup is odd.")

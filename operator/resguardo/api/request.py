@@ -17,6 +17,7 @@ from resguardo.api.metadata import Metadata
 from resguardo.api.names import API_VERSION, REQUEST_KIND
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.policy import BackupSummary
+from resguardo.api.signing import RequiredSignature
 from resguardo.api.sizes import SIZE_PATTERN
 from resguardo.api.store import Store
 
@@ -113,7 +114,10 @@ class Target(Union):
     postgres: PostgresTarget | None = Field(None, description="A PostgreSQL server.")
 
 
-_IMMUTABLE = ["from", "recover", "decryption", "target", "notAfter", "timeout", "jobs"]
+_KEYS_WITH_STORE = (
+    "signing.publicKeys goes with from.store, and is needed there; with from.policyRef the keys are those of the policy"
+)
+_IMMUTABLE = ["from", "recover", "decryption", "signing", "target", "notAfter", "timeout", "jobs"]
 
 
 def _unchanged(field: str) -> str:
@@ -134,12 +138,16 @@ class RestoreRequestSpec(Written):
                 "!(has(self.target.postgres) && self.target.postgres.onExisting == 'Replace') || has(self.notAfter)",
                 "onExisting: Replace needs notAfter, so that a repository synced later cannot replay the request",
             ),
+            cel("!has(self.signing) || has(self.signing.publicKeys) == has(self.from.store)", _KEYS_WITH_STORE),
         )
     }
 
     from_: From = Field(alias="from", description="Where the backup is. Exactly one member.")
     recover: Recover = Field(Recover(), description="Which backup; absent: the latest good one.")
     decryption: Decryption | None = Field(None, description="What opens the backup, where it is encrypted.")
+    signing: RequiredSignature | None = Field(
+        None, description="Whose signature the backup must carry. Absent: what the policy says, if there is one."
+    )
     target: Target = Field(description="Where to restore to. Exactly one member.")
     not_after: Instant | None = Field(None, description="Past this time the request ends Expired, if it has not begun.")
     timeout: Timeout = Field(
@@ -149,6 +157,12 @@ class RestoreRequestSpec(Written):
         False, description="True drops the database that Replace kept; may be set at any time after it was looked at."
     )
     jobs: JobsTemplate = Field(JobsTemplate(), description="What the pods that do the work are given.")
+
+    @model_validator(mode="after")
+    def _keys_with_store(self) -> Self:
+        if self.signing is not None and (self.signing.public_keys is None) == (self.from_.store is not None):
+            raise ValueError(_KEYS_WITH_STORE)
+        return self
 
     @model_validator(mode="after")
     def _replace_expires(self) -> Self:

@@ -110,12 +110,12 @@ def restore(
     policies = [document for document in documents if isinstance(document, BackupPolicy)]
 
     def work(context: Context) -> None:
-        store = job.store_of(request, policies)
+        origin = job.origin_of(request, policies)
         if to_sql is None:
-            job.restore(request, store, context)
+            job.restore(request, origin, context)
         else:
             with _binary_output(to_sql) as output:
-                job.write_sql(request, store, output, context)
+                job.write_sql(request, origin, output, context)
 
     perform(Task.RESTORE, subject_of(request), work, parse_duration(request.spec.timeout), credentials)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from resguardo.api.report import Task
     from resguardo.api.request import RestoreRequest
     from resguardo.api.store import Store
+    from resguardo.store.signatures import Trust
 
 Files = Annotated[
     list[Path],
@@ -62,16 +64,26 @@ def read_policy(filenames: list[Path]) -> BackupPolicy:
     return only(BackupPolicy, read_documents(filenames), filenames)
 
 
-def read_place(filenames: list[Path]) -> tuple[Store, BackupPolicy | None]:
-    """The store that the files name, and the policy where it is the policy's; a RestoreRequest may name one itself."""
+@dataclass(frozen=True)
+class Place:
+    """A store, whose signatures count there, and the policy where it is a policy's."""
+
+    store: Store
+    trusted: Trust
+    policy: BackupPolicy | None
+
+
+def read_place(filenames: list[Path]) -> Place:
+    """The store that the files name; a RestoreRequest may name one itself."""
     from resguardo.api.policy import BackupPolicy
+    from resguardo.jobs.trust import trust_of, trust_of_request
 
     documents = read_documents(filenames)
     for policy in (document for document in documents if isinstance(document, BackupPolicy)):
-        return policy.spec.store, policy
-    for store in (document.spec.from_.store for document in documents if not isinstance(document, BackupPolicy)):
-        if store is not None:
-            return store, None
+        return Place(policy.spec.store, trust_of(policy), policy)
+    for request in (document for document in documents if not isinstance(document, BackupPolicy)):
+        if request.spec.from_.store is not None:
+            return Place(request.spec.from_.store, trust_of_request(request, None), None)
     return refuse("no store: give the BackupPolicy, or a RestoreRequest with from.store")
 
 

@@ -45,12 +45,12 @@ def catalog(
     from resguardo.jobs.catalog import catalogue_document, print_catalogue
     from resguardo.jobs.survey import look, terms_of
 
-    store, policy = read_place(filename)
+    place = read_place(filename)
     found, _ = surroundings(credentials)
+    terms = terms_of(place.policy) if place.policy else None
     try:
-        seen = look(
-            found.open_store(store, role=Role.READER), terms_of(policy) if policy else None, now=datetime.now(UTC)
-        )
+        store = found.open_store(place.store, role=Role.READER)
+        seen = look(store, terms, place.trusted, now=datetime.now(UTC))
     except ResguardoError as error:
         fail(error)
     if output in (Listing.TABLE, Listing.WIDE):
@@ -77,15 +77,15 @@ def show(
     from resguardo.rules.selection import choose
     from resguardo.store.catalogue import list_backups
 
-    store, _ = read_place(filename)
+    place = read_place(filename)
     found, _ = surroundings(credentials)
     wanted = Recover(backup=None if backup_id == LATEST else checked_backup_id(backup_id))
     try:
-        entries = list_backups(found.open_store(store, role=Role.READER))
+        entries = list_backups(found.open_store(place.store, role=Role.READER), place.trusted)
         manifest = choose(
             [entry.manifest for entry in entries if entry.manifest],
             wanted,
-            unreadable={entry.id: str(entry.problem) for entry in entries if entry.problem},
+            unusable={entry.id: entry.problem for entry in entries if entry.problem},
         )
     except ResguardoError as error:
         fail(error)

@@ -23,7 +23,7 @@ CredentialsDirectory = Annotated[
     typer.Option(
         "--credentials",
         help="Folder with database/username, database/password, store/access-key-id, store/secret-access-key and, where "
-        "the document asks for them, ca.crt, tls.crt, tls.key, and decryption/age-identity. Without it: PGUSER, PGPASSWORD, AWS_ACCESS_KEY_ID, …",
+        "the document asks for them, ca.crt, tls.crt, tls.key, decryption/age-identity and signing/key. Without it: PGUSER, PGPASSWORD, AWS_ACCESS_KEY_ID, …",
         envvar="RESGUARDO_CREDENTIALS",
     ),
 ]

@@ -187,7 +187,11 @@ def _retention(told: Sequence[_Told], before: RetentionSummary | None) -> Retent
 
 def _place(spec: Mapping[str, Any]) -> str:
     """Of which database, and where to: a run of another one says nothing about this one."""
-    s3 = (spec.get("store") or {}).get("s3") or {}
+    kind, store = next(iter((spec.get("store") or {}).items()), ("", None))
     postgres = (spec.get("source") or {}).get("postgres") or {}
     database = (postgres.get("pgDump") or {}).get("database")
-    return canonical_hash([s3.get("endpoint"), s3.get("bucket"), s3.get("prefix"), database])
+    return canonical_hash([kind, *((store or {}).get(field) for field in _WHERE), database])
+
+
+#: What of a store, of whichever kind, says where it is; the rest says how it is used.
+_WHERE = ("endpoint", "account", "bucket", "container", "claimName", "prefix", "path")

@@ -223,6 +223,8 @@ def _policy_pod(policy: BackupPolicy, settings: Settings, task: Task) -> Manifes
         role=Role.PRUNER if task is Task.RETENTION else Role.WRITER,
         jobs=policy.spec.jobs,
         image=settings.image,
+        # What makes no backup needs no key to sign one.
+        signing=policy.spec.signing if task is not Task.RETENTION else None,
     )
 
 

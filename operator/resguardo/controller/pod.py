@@ -14,6 +14,7 @@ from resguardo.api.fields import CaRef
 from resguardo.api.names import FROZEN_POLICY_ANNOTATION, FROZEN_REQUEST_ANNOTATION, JOB_NAME_LABEL
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.roles import Role
+from resguardo.api.signing import Signing
 from resguardo.api.store import Store
 from resguardo.api.volume import VOLUME_FOLDER
 
@@ -40,6 +41,7 @@ def pod_template(
     jobs: JobsTemplate,
     image: str,
     decryption: Decryption | None = None,
+    signing: Signing | None = None,
 ) -> dict[str, Any]:
     """A Job's pod template. `documents` are frozen JSON texts by annotation; the user's `jobs` never override ours.
 
@@ -47,7 +49,12 @@ def pod_template(
     """
     names = [_DOCUMENT_FILES[annotation] for annotation in documents]
     files = [part for name in names for part in ("-f", f"{DOCUMENTS}/{name}")]
-    secrets = _database_files(database) + _store_files(store, role) + _identity_file(decryption)
+    secrets = [
+        *_database_files(database),
+        *_store_files(store, role),
+        *_identity_file(decryption),
+        *_signing_key_file(signing),
+    ]
     mounts = _credential_mounts(secrets) + _volume_mounts(store, role)
     return {
         "metadata": {
@@ -206,6 +213,13 @@ def _identity_file(decryption: Decryption | None) -> list[dict[str, Any]]:
     if decryption is None or (identity := decryption.age_identity_secret_ref) is None:
         return []
     return [_source("secret", identity.name, {identity.key: "decryption/age-identity"})]
+
+
+def _signing_key_file(signing: Signing | None) -> list[dict[str, Any]]:
+    if signing is None:
+        return []
+    secret = signing.key_secret_ref
+    return [_source("secret", secret.name, {secret.key: "signing/key"})]
 
 
 def _ca_file(reference: CaRef | None, path: str) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ from resguardo.api.sizes import print_size
 from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
 from resguardo.jobs.former import Former, find_oddities, read_former, rows_by_table, tiers_of
 from resguardo.jobs.task import Context, Findings
+from resguardo.jobs.trust import signing_key_of, trust_of
 from resguardo.postgres.census import census_beside, read_system_identifier
 from resguardo.postgres.connection import Server
 from resguardo.postgres.dump import dump, dump_globals, output, tool_versions
@@ -59,6 +60,7 @@ from resguardo.store.ownership import Owner, verify_owner
 from resguardo.store.protocol import Store
 from resguardo.store.rows import write_rows
 from resguardo.store.seal import seal
+from resguardo.store.signatures import SigningKey, Trust
 
 log = structlog.get_logger()
 
@@ -75,7 +77,8 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     started_at = _now()
     store = context.credentials.open_store(policy.spec.store, role=Role.WRITER)
     owner = claim_prefix(store, policy)
-    former = read_former(store)
+    trusted, signing_key = trust_of(policy), signing_key_of(policy, context.credentials)
+    former = read_former(store, trusted)
     backup_id = new_backup_id(started_at, secrets.token_hex(3))
     attempt = Attempt(id=backup_id, trigger=trigger, job_name=job_name, started_at=started_at)
     record_attempt(store, attempt)
@@ -86,12 +89,12 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
         patient_store = context.credentials.open_store(policy.spec.store, role=Role.WRITER, patient=True)
         key, sealing = _make_key(patient_store, backup_id, policy)
         made = _Making(patient_store, attempt, policy, former, context, key, sealing).make()
-        manifest = _manifest(policy, owner, attempt, made, former)
+        manifest = _manifest(policy, owner, attempt, made, former, place=store.place, signing_key=signing_key)
         manifest = manifest.model_copy(update={"oddities": find_oddities(store, manifest, made.census, former, policy)})
         verify_owner(store, owner)
         with context.deadline.commit():
             manifest_was_sent = True
-            commit_manifest(patient_store, manifest)
+            commit_manifest(patient_store, manifest, signing_key)
     except BaseException as error:
         # At the end, where the stop or deadline that may still come does not cut it short.
         context.at_end.callback(_clean_up, store, attempt, error, manifest_was_sent=manifest_was_sent)
@@ -100,7 +103,7 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     findings.backup = backup_summary(manifest)
     findings.reason = Reason.BACKUP_SUCCEEDED
     findings.message = f"backup {backup_id} holds {print_size(manifest.bytes)} in the bucket"
-    _after_commit(store, attempt, findings)
+    _after_commit(store, attempt, findings, trusted)
 
 
 def _make_key(store: Store, backup_id: str, policy: BackupPolicy) -> tuple[BackupKey | None, Sealing | None]:
@@ -118,14 +121,14 @@ def _abort_dead_uploads(store: Store, attempt: Attempt, *, timeout: timedelta) -
             abort_dead_uploads(store, now=written.last_modified, timeout=timeout)
 
 
-def _after_commit(store: Store, attempt: Attempt, findings: Findings) -> None:
+def _after_commit(store: Store, attempt: Attempt, findings: Findings, trusted: Trust) -> None:
     """What is good to have once a backup counts; its failing must not make the backup a failure."""
     with suppress(StoreError):
         # An upload that the store began, but whose beginning we never heard of, and began again.
         store.abort_uploads(backup_folder(attempt.id))
     try:
         record_attempt(store, attempt.ended(reason=findings.reason, message=findings.message, at=datetime.now(UTC)))
-        read_inventory(store, findings)
+        read_inventory(store, findings, trusted)
     except ResguardoError as error:
         log.warning("the backup is committed, but the bucket could not be looked at after it", problem=str(error))
         findings.newest_backup = findings.backup
@@ -252,7 +255,16 @@ class _Making:
             return seal(self.store, self.backup_id, key, role, chunks, backup_key=self.key, storage_class=storage_class)
 
 
-def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made, former: Former) -> Manifest:
+def _manifest(
+    policy: BackupPolicy,
+    owner: Owner,
+    attempt: Attempt,
+    made: _Made,
+    former: Former,
+    *,
+    place: str,
+    signing_key: SigningKey | None,
+) -> Manifest:
     census = made.census
     source = SourceIdentity(
         system_identifier=census.system_identifier,
@@ -262,9 +274,11 @@ def _manifest(policy: BackupPolicy, owner: Owner, attempt: Attempt, made: _Made,
     counted = [table.rows for table in census.tables if table.rows is not None]
     return Manifest(
         id=attempt.id,
-        previous_id=former.newest_id,
+        previous_id=former.newest_before(attempt.id),
         owner=owner.owner,
         epoch=owner.epoch,
+        place=place,
+        signed_by=signing_key.public if signing_key else None,
         policy_uid=policy.metadata.uid,
         policy_generation=policy.metadata.generation,
         policy_hash=policy.hash,

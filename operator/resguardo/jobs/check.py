@@ -16,6 +16,7 @@ from resguardo.api.names import ACCEPT_ANNOTATION, ACCEPT_PLAN_ANNOTATION, CLUST
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.roles import Role
 from resguardo.jobs.task import Context, Findings
+from resguardo.jobs.trust import signing_key_of, trust_of
 from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.rules.advice import advise, is_shorter
@@ -26,6 +27,7 @@ from resguardo.store.marks import Mark, accept_plan, is_plan_hash, marked_ids, s
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes
 from resguardo.store.protocol import Store
 from resguardo.store.recipients import parse_recipients
+from resguardo.store.signatures import Trust
 
 log = structlog.get_logger()
 
@@ -55,7 +57,7 @@ def check(policy: BackupPolicy, context: Context) -> None:
     for warning in advise(policy.spec):
         log.warning(warning.message, reason=warning.reason)
     problems: list[ResguardoError] = []
-    for attempt in (_check_encryption, _check_store, _check_database):
+    for attempt in (_check_encryption, _check_signing, _check_store, _check_database):
         try:
             attempt(policy, context)
         except ResguardoError as error:
@@ -72,6 +74,10 @@ def _check_encryption(policy: BackupPolicy, _context: Context) -> None:
         parse_recipients(policy.spec.encryption.age.recipients)
 
 
+def _check_signing(policy: BackupPolicy, context: Context) -> None:
+    signing_key_of(policy, context.credentials)
+
+
 def _combined(problems: list[ResguardoError]) -> ResguardoError:
     first = problems[0]
     return first if len(problems) == 1 else type(first)("; ".join(f"{error.reason}: {error}" for error in problems))
@@ -86,7 +92,7 @@ def _check_store(policy: BackupPolicy, context: Context) -> None:
     context.progress.step("the store: claiming the prefix, reading the inventory")
     claim_prefix(store, policy)
     write_down_what_is_accepted(store, policy)
-    read_inventory(store, context.findings)
+    read_inventory(store, context.findings, trust_of(policy))
 
 
 def require_max_age(policy: BackupPolicy, store: Store) -> None:
@@ -124,9 +130,9 @@ def write_down_what_is_accepted(store: Store, policy: BackupPolicy) -> None:
             )
 
 
-def read_inventory(store: Store, findings: Findings) -> None:
+def read_inventory(store: Store, findings: Findings, trusted: Trust) -> None:
     """Put what the bucket holds into the findings."""
-    entries = list_backups(store)
+    entries = list_backups(store, trusted)
     findings.inventory = summarise(entries)
     findings.newest_backup = newest_summary(entries, accepted=marked_ids(store, Mark.ACCEPTED))
 

@@ -3,7 +3,7 @@
 A pod mounts them under /etc/resguardo/credentials by the names below, whatever the keys in the Secrets are called. By
 hand the usual variables of libpq and of the AWS tools serve: PGUSER, PGPASSWORD, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY,
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE; RESGUARDO_AGE_IDENTITY names the file with an age identity,
-and RESGUARDO_VOLUME the folder where a volume is mounted.
+RESGUARDO_SIGNING_KEY the one with a private key for signatures, and RESGUARDO_VOLUME the folder where a volume is mounted.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from resguardo.postgres.connection import Login
 from resguardo.store.identities import Identity, parse_identities
 from resguardo.store.opening import open_store
 from resguardo.store.protocol import Store
+from resguardo.store.signatures import SigningKey, parse_signing_key
 
 DEFAULT_DIRECTORY = Path("/etc/resguardo/credentials")
 AGE_IDENTITY, AGE_IDENTITY_VARIABLE = "decryption/age-identity", "RESGUARDO_AGE_IDENTITY"
+SIGNING_KEY, SIGNING_KEY_VARIABLE = "signing/key", "RESGUARDO_SIGNING_KEY"
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,17 @@ class Credentials:
                 f"nor the file that ${AGE_IDENTITY_VARIABLE} names is there; an age identity is needed for {needed_for}"
             )
         path = self.file(AGE_IDENTITY, AGE_IDENTITY_VARIABLE)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise CredentialsMissing(f"{path} cannot be read ({error}); it is needed for {needed_for}") from None
-        return parse_identities(content, origin=str(path))
+        return parse_identities(_read(path, needed_for), origin=str(path))
+
+    def signing_key(self, *, needed_for: str) -> SigningKey:
+        """What signs backups. Raises CredentialsMissing, naming what it is needed for, and SigningKeyInvalid."""
+        if not (self.directory / SIGNING_KEY).exists() and not self.environment.get(SIGNING_KEY_VARIABLE):
+            raise CredentialsMissing(
+                f"neither {self.directory / SIGNING_KEY} (in a cluster: spec.signing.keySecretRef of the policy) nor the file "
+                f"that ${SIGNING_KEY_VARIABLE} names is there; a private key is needed to sign {needed_for}"
+            )
+        path = self.file(SIGNING_KEY, SIGNING_KEY_VARIABLE)
+        return parse_signing_key(_read(path, needed_for), origin=str(path))
 
     def text(self, name: str, variable: str, *, needed_for: str) -> str:
         """What a file of the folder holds, or the variable. Raises CredentialsMissing, naming both and what needs it."""
@@ -98,3 +106,10 @@ class Credentials:
                 f"neither {path} nor the file that ${variable} names is there; the document asks for it"
             )
         return found
+
+
+def _read(path: Path, needed_for: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CredentialsMissing(f"{path} cannot be read ({error}); it is needed for {needed_for}") from None

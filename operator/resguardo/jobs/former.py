@@ -12,6 +12,7 @@ import structlog
 from pydantic import ValidationError
 
 from resguardo.api.census import Census
+from resguardo.api.errors import StoreError
 from resguardo.api.inventory import BackupFacts
 from resguardo.api.manifest import Manifest, ObjectRole, Oddity, SourceIdentity, Trigger
 from resguardo.api.policy import BackupPolicy, Growth
@@ -24,6 +25,7 @@ from resguardo.store.facts import facts_of, identity_of
 from resguardo.store.marks import Mark, marked_ids, read_verifications
 from resguardo.store.protocol import Store
 from resguardo.store.rows import read_rows
+from resguardo.store.signatures import Trust
 
 log = structlog.get_logger()
 
@@ -35,9 +37,11 @@ class Former:
     """The backups that are there, the oldest first: their manifests, and what is known beside those."""
 
     manifests: Mapping[str, Manifest]
-    #: What is wrong with those whose manifest cannot be read, by id.
-    unreadable: Mapping[str, str]
+    #: What is wrong with those whose manifest cannot be read or is not believed, by id.
+    unusable: Mapping[str, StoreError]
     facts: list[BackupFacts]
+    #: Ids of all that are committed, of those too that cannot be read or are not believed.
+    committed: frozenset[str]
     accepted: frozenset[str]
 
     @property
@@ -45,20 +49,20 @@ class Former:
         """Ids of those on which nothing may rest unless a person says so."""
         return frozenset(self.manifests) - {backup.id for backup in self.facts if backup.is_good}
 
-    @property
-    def newest_id(self) -> str | None:
-        """Of the backup that started last."""
-        newest = max(self.manifests.values(), key=lambda manifest: (manifest.started_at, manifest.id), default=None)
-        return newest.id if newest else None
+    def newest_before(self, backup_id: str) -> str | None:
+        """The one that started last before the one with that id, as their ids tell (`rules.chain`)."""
+        return max((other for other in self.committed if other < backup_id), default=None)
 
 
-def read_former(store: Store) -> Former:
+def read_former(store: Store, trusted: Trust) -> Former:
     """Every backup under the prefix."""
     accepted, verifications = marked_ids(store, Mark.ACCEPTED), read_verifications(store)
-    manifests, unreadable, facts = {}, {}, []
-    for entry in list_backups(store):
+    manifests, unusable, facts = {}, {}, []
+    entries = list_backups(store, trusted)
+    for entry in entries:
+        if entry.problem is not None:
+            unusable[entry.id] = entry.problem
         if entry.manifest is None:
-            unreadable[entry.id] = str(entry.problem)
             continue
         verification = verifications.get(entry.id)
         manifests[entry.id] = entry.manifest
@@ -73,7 +77,7 @@ def read_former(store: Store) -> Former:
             )
         except ValidationError:
             continue  # a manifest that says what no backup can be is compared with nothing
-    return Former(manifests, unreadable, facts, accepted)
+    return Former(manifests, unusable, facts, frozenset(entry.id for entry in entries), accepted)
 
 
 def tiers_of(

@@ -13,6 +13,7 @@ from resguardo.api.policy import BackupPolicy
 from resguardo.api.request import Recover
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.survey import survey
+from resguardo.jobs.trust import trust_of
 from resguardo.rules.selection import choose
 from resguardo.store import marks
 from resguardo.store.catalogue import list_backups, read_manifest
@@ -27,7 +28,7 @@ from resguardo.store.trash import read_trashed, take_back
 def pin(policy: BackupPolicy, store: Store, backup_id: str, now: datetime) -> str:
     """Keep the backup whatever retention says; one that is marked for removal is taken back."""
     read_owner(store, owner_name(policy))
-    _require(store, backup_id)
+    _require(policy, store, backup_id)
     # First: what is only taken back would be marked again by the next run.
     set_mark(store, Mark.PINNED, backup_id, at=now)
     trashed = read_trashed(store, backup_id)
@@ -43,7 +44,7 @@ def unpin(policy: BackupPolicy, store: Store, backup_id: str, _now: datetime) ->
     """Let retention decide about the backup again."""
     read_owner(store, owner_name(policy))
     if store.head(pin_key(backup_id)) is None:
-        _require(store, backup_id)
+        _require(policy, store, backup_id)
         return f"{backup_id} was not pinned"
     erase_whole(store, pin_key(backup_id))
     return f"{backup_id} is not pinned any more: retention decides about it"
@@ -52,7 +53,7 @@ def unpin(policy: BackupPolicy, store: Store, backup_id: str, _now: datetime) ->
 def accept(policy: BackupPolicy, store: Store, backup_id: str, now: datetime) -> str:
     """Take the backup for a good one, however odd it looked; sizes are compared with it and those after it from now on."""
     read_owner(store, owner_name(policy))
-    _require(store, backup_id)
+    _require(policy, store, backup_id)
     set_mark(store, Mark.ACCEPTED, backup_id, at=now)
     return f"{backup_id} is accepted: it counts as good"
 
@@ -68,14 +69,14 @@ def accept_plan(policy: BackupPolicy, store: Store, plan_hash: str, now: datetim
     return f"plan {plan_hash} is accepted: the next run carries it out, unless it has changed by then"
 
 
-def _require(store: Store, backup_id: str) -> None:
+def _require(policy: BackupPolicy, store: Store, backup_id: str) -> None:
     try:
         read_manifest(store, backup_id)
     except ObjectMissing:
         # Says what there is in its place.
-        entries = list_backups(store)
+        entries = list_backups(store, trust_of(policy))
         choose(
             [entry.manifest for entry in entries if entry.manifest],
             Recover(backup=backup_id),
-            unreadable={entry.id: str(entry.problem) for entry in entries if entry.problem},
+            unusable={entry.id: entry.problem for entry in entries if entry.problem},
         )

@@ -12,6 +12,7 @@ from resguardo.api.policy import BackupPolicy
 from resguardo.api.request import Recover
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.credentials import Credentials
+from resguardo.jobs.trust import trust_of
 from resguardo.rules.selection import choose
 from resguardo.store.backup_key import BackupKey, add_key, describe_recipients, open_key
 from resguardo.store.catalogue import list_backups
@@ -58,11 +59,11 @@ def rewrap(
     recipients = policy.spec.encryption.age.recipients
     parse_recipients(recipients)
     read_owner(store, owner_name(policy))
-    entries = list_backups(store)
+    entries = list_backups(store, trust_of(policy))
     manifests = [entry.manifest for entry in entries if entry.manifest]
     if which != ALL:
-        problems = {entry.id: str(entry.problem) for entry in entries if entry.problem}
-        manifests = [choose(manifests, Recover(backup=which), unreadable=problems)]
+        problems = {entry.id: entry.problem for entry in entries if entry.problem}
+        manifests = [choose(manifests, Recover(backup=which), unusable=problems)]
     elif not entries:
         raise BackupNotFound(f"{store.location} holds no backup")
     else:

@@ -37,6 +37,7 @@ from resguardo.jobs.archive import bring_back
 from resguardo.jobs.former import read_former
 from resguardo.jobs.keys import unlock
 from resguardo.jobs.task import Context
+from resguardo.jobs.trust import trust_of_request
 from resguardo.postgres.analyze import analyzing
 from resguardo.postgres.connection import Server
 from resguardo.postgres.contents import read_contents
@@ -56,31 +57,41 @@ from resguardo.store.backup_key import BackupKey
 from resguardo.store.catalogue import backup_summary, read_census
 from resguardo.store.download import open_object
 from resguardo.store.protocol import Store
+from resguardo.store.signatures import Trust
 from resguardo.store.trash import read_trashed
 
 log = structlog.get_logger()
 
 
-def store_of(request: RestoreRequest, policies: list[BackupPolicy]) -> StoreSpec:
-    """The store that the request names, itself or by its policy. Raises DocumentInvalid where that policy is not given."""
+@dataclass(frozen=True)
+class Origin:
+    """Where a request's backup is, and whose signature it must carry."""
+
+    store: StoreSpec
+    trusted: Trust
+
+
+def origin_of(request: RestoreRequest, policies: list[BackupPolicy]) -> Origin:
+    """As the request says, itself or by its policy. Raises DocumentInvalid where that policy is not given."""
     if request.spec.from_.store is not None:
-        return request.spec.from_.store
+        return Origin(request.spec.from_.store, trust_of_request(request, None))
     reference = request.spec.from_.policy_ref
     name = reference.name if reference else ""
     for policy in policies:
         if policy.metadata.name == name:
-            return policy.spec.store
+            return Origin(policy.spec.store, trust_of_request(request, policy))
     raise DocumentInvalid(f"the request restores from policy {name}: give its file too, with another --filename")
 
 
-def choose_backup(store: Store, request: RestoreRequest) -> Manifest:
+def choose_backup(store: Store, request: RestoreRequest, trusted: Trust) -> Manifest:
     """The backup that the request asks for, from the bucket alone. Raises BackupNotFound."""
-    there, recover = read_former(store), request.spec.recover
-    chosen = choose(list(there.manifests.values()), recover, unreadable=there.unreadable, doubtful=there.doubtful)
-    later = sorted(name for name in there.doubtful if there.manifests[name].started_at > chosen.started_at)
+    there, recover = read_former(store, trusted), request.spec.recover
+    chosen = choose(list(there.manifests.values()), recover, unusable=there.unusable, doubtful=there.doubtful)
+    later = sorted(name for name in there.doubtful | there.unusable.keys() if name > chosen.id)
     if recover.backup is None and later:
         log.warning(
-            "backups that are odd or damaged are passed over; recover.backup asks for one", passed_over=later[-10:]
+            "backups that are odd, damaged, unreadable or not believed are passed over: see `resguardo catalog`",
+            passed_over=later[-10:],
         )
     return chosen
 
@@ -104,10 +115,10 @@ def refuse_marked(store: Store, backup_id: str, deadline: datetime) -> None:
         )
 
 
-def write_sql(request: RestoreRequest, store_spec: StoreSpec, output: IO[bytes], context: Context) -> None:
+def write_sql(request: RestoreRequest, origin: Origin, output: IO[bytes], context: Context) -> None:
     """Write the backup as plain SQL for psql. Needs the store alone; ends with an error where the SQL is not whole."""
-    store = context.credentials.open_store(store_spec, role=Role.READER)
-    manifest = choose_backup(store, request)
+    store = context.credentials.open_store(origin.store, role=Role.READER)
+    manifest = choose_backup(store, request, origin.trusted)
     refuse_marked(store, manifest.id, context.deadline.at)
     # First: what lies in an archive is waited for, for hours.
     key = unlock(store, manifest, context.credentials)
@@ -119,7 +130,7 @@ def write_sql(request: RestoreRequest, store_spec: StoreSpec, output: IO[bytes],
     context.findings.message = f"backup {manifest.id} was written as SQL"
 
 
-def restore(request: RestoreRequest, store_spec: StoreSpec, context: Context) -> None:
+def restore(request: RestoreRequest, origin: Origin, context: Context) -> None:
     """Bring a backup back under the name that the request gives, or raise and leave everything as it was.
 
     A database that differs from the census is kept under its temporary name: RestoredUnverified tells how to promote it.
@@ -129,9 +140,9 @@ def restore(request: RestoreRequest, store_spec: StoreSpec, context: Context) ->
             f"notAfter {print_time(request.spec.not_after)} has passed; for a restore now, make a new request"
         )
     target = target_of(request)
-    store = context.credentials.open_store(store_spec, role=Role.READER)
+    store = context.credentials.open_store(origin.store, role=Role.READER)
     context.progress.step("reading the catalogue, the census and the contents of the dump")
-    manifest = choose_backup(store, request)
+    manifest = choose_backup(store, request, origin.trusted)
     context.findings.backup = backup_summary(manifest)
     refuse_marked(store, manifest.id, context.deadline.at)
     context.findings.restore = RestoreOutcome(recovery_point_time=manifest.snapshot_at)

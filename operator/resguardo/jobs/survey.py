@@ -16,6 +16,7 @@ from resguardo.api.errors import DocumentInvalid
 from resguardo.api.manifest import Promise
 from resguardo.api.policy import BackupPolicy, Retention
 from resguardo.jobs.check import owner_name
+from resguardo.jobs.trust import trust_of
 from resguardo.rules.grace import GRACE_MAX, grace_of
 from resguardo.rules.pauses import Pause, Paused, find_pause, too_much_at_once
 from resguardo.rules.removal import Step, is_held_by_pause, next_steps, unmarked
@@ -25,6 +26,7 @@ from resguardo.store.facts import Facts, read_facts
 from resguardo.store.marks import accepted_plan
 from resguardo.store.ownership import read_owner
 from resguardo.store.protocol import Store
+from resguardo.store.signatures import Trust
 from resguardo.store.trash import Trash, read_trash
 
 log = structlog.get_logger()
@@ -132,14 +134,14 @@ def survey(policy: BackupPolicy, store: Store, *, now: datetime) -> Survey:
     """
     retention_of(policy)
     read_owner(store, owner_name(policy))
-    return look(store, terms_of(policy), now=now)
+    return look(store, terms_of(policy), trust_of(policy), now=now)
 
 
-def look(store: Store, terms: Terms | None, *, now: datetime) -> Survey:
+def look(store: Store, terms: Terms | None, trusted: Trust, *, now: datetime) -> Survey:
     """Look at a bucket, whoever's it is, and decide; changes nothing. Without terms, by those that stand in the bucket."""
     store_now = store.clock()
     # Before the facts: what is removed meanwhile then shows as marked and gone, and never as a backup without a mark.
-    trash, catalogue = read_trash(store), read_catalogue(store)
+    trash, catalogue = read_trash(store), read_catalogue(store, trusted)
     is_asked, terms = terms is not None, terms or promised_terms(catalogue)
     facts = read_facts(store, catalogue, timeout=terms.timeout, store_now=store_now)
     planned = partial(

@@ -26,6 +26,7 @@ from resguardo.api.request import Recover
 from resguardo.jobs.archive import ask_for, bring_back
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.progress import Progress
+from resguardo.jobs.trust import trust_of
 from resguardo.postgres.dump import tool_versions
 from resguardo.postgres.load import to_sql
 from resguardo.rules.archive import major_of
@@ -67,11 +68,11 @@ def verify(
     fault: the store's errors, ServerVersionUnsupported for a pg_restore that is too old, DeadlineExceeded.
     """
     read_owner(store, owner_name(policy))
-    entries = list_backups(store)
+    entries = list_backups(store, trust_of(policy))
     readable = [entry.manifest for entry in entries if entry.manifest]
-    problems = {entry.id: str(entry.problem) for entry in entries if entry.problem}
+    problems = {entry.id: entry.problem for entry in entries if entry.problem}
     if which != ALL:
-        readable = [choose(readable, Recover(backup=None if which == LATEST else which), unreadable=problems)]
+        readable = [choose(readable, Recover(backup=None if which == LATEST else which), unusable=problems)]
     elif not entries:
         raise BackupNotFound(f"{store.location} holds no backup")
     else:

@@ -11,6 +11,7 @@ from resguardo.api.durations import Span, parse_span, print_age
 from resguardo.api.encryption import Encryption, public_key
 from resguardo.api.policy import BackupPolicySpec, PolicyWarning, Retention
 from resguardo.api.schedule import next_time
+from resguardo.api.signing import Signing
 from resguardo.rules.retention import tier_spans
 from resguardo.rules.storage_classes import MINIMUM_STAY
 from resguardo.rules.tiers import Tier
@@ -25,6 +26,7 @@ MAX_AGE_TOO_SHORT = "MaxAgeTooShort"
 CLASS_OUTLIVES_TIER = "ClassOutlivesTier"
 CLASS_NOT_USED = "ClassNotUsed"
 ONE_RECIPIENT = "OneRecipient"
+UNSIGNED_ALLOWED = "UnsignedAllowed"
 
 
 def advise(spec: BackupPolicySpec) -> list[PolicyWarning]:
@@ -32,6 +34,7 @@ def advise(spec: BackupPolicySpec) -> list[PolicyWarning]:
     return [
         *_about_classes_and_retention(spec),
         *(_about_encryption(spec.encryption) if spec.encryption is not None else ()),
+        *(_about_signing(spec.signing) if spec.signing is not None else ()),
     ]
 
 
@@ -49,6 +52,15 @@ def _about_encryption(encryption: Encryption) -> Iterator[PolicyWarning]:
             reason=ONE_RECIPIENT,
             message="encryption.age.recipients names one recipient: who loses its identity loses every backup. Name a second "
             "one that is kept offline",
+        )
+
+
+def _about_signing(signing: Signing) -> Iterator[PolicyWarning]:
+    if signing.allow_unsigned:
+        yield PolicyWarning(
+            reason=UNSIGNED_ALLOWED,
+            message="signing.allowUnsigned is true: signatures are made, and a backup without one counts all the same. Take it away "
+            "once those from before are gone",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from resguardo.api.base import print_time
-from resguardo.api.errors import BackupNotFound
+from resguardo.api.errors import BackupNotFound, StoreError
 from resguardo.api.manifest import Manifest
 from resguardo.api.request import Recover
 
@@ -14,23 +14,23 @@ def choose(
     manifests: Sequence[Manifest],
     recover: Recover,
     *,
-    unreadable: Mapping[str, str] | None = None,
+    unusable: Mapping[str, StoreError] | None = None,
     doubtful: Collection[str] = frozenset(),
 ) -> Manifest:
     """The backup that is asked for; with nothing asked for, the good one that started last.
 
-    `manifests` are the committed backups that can be read, in any order; `unreadable` maps the ids of the others to what
+    `manifests` are the committed backups that can be read and are believed, in any order; `unusable` maps the ids of the others to what
     is wrong with each; `doubtful` are ids of those that are no good ones (odd, damaged, of a clock that cannot be believed),
     which only their id brings back. `before` is exclusive: a backup that started at that very instant is not before it. Raises
-    BackupNotFound, whose message says what there is instead.
+    BackupNotFound, whose message says what there is instead; what is wrong with the one asked for by its id.
     """
-    problems = unreadable or {}
+    problems = unusable or {}
     if recover.backup is not None:
         found = [manifest for manifest in manifests if manifest.id == recover.backup]
         if found:
             return found[0]
         if recover.backup in problems:
-            raise BackupNotFound(f"backup {recover.backup} is there but cannot be read: {problems[recover.backup]}")
+            raise problems[recover.backup]
         raise BackupNotFound(f"there is no backup {recover.backup}; {_what_there_is(manifests, problems)}")
     candidates = [manifest for manifest in manifests if recover.before is None or manifest.started_at < recover.before]
     if good := [manifest for manifest in candidates if manifest.id not in doubtful]:
@@ -50,12 +50,13 @@ def _age(manifest: Manifest) -> tuple[object, str]:
     return manifest.started_at, manifest.id
 
 
-def _what_there_is(manifests: Sequence[Manifest], problems: Mapping[str, str]) -> str:
+def _what_there_is(manifests: Sequence[Manifest], problems: Mapping[str, StoreError]) -> str:
     lost = ""
     if problems:
-        lost = f", and {len(problems)} that cannot be read: {', '.join(sorted(problems)[-3:])}"
+        newest = max(problems)
+        lost = f", and {len(problems)} that cannot be used, the newest {newest}: {problems[newest]}"
     if not manifests:
-        return f"the bucket holds none under this prefix that can be read{lost}"
+        return f"the bucket holds none under this prefix that can be used{lost}"
     ordered = sorted(manifests, key=_age)
     if len(ordered) == 1:
         return f"the bucket holds only {ordered[0].id}{lost}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+import structlog
 from pydantic import Field
 
 from resguardo.api.backup_id import BACKUP_ID_PATTERN, is_backup_id, parse_start
@@ -17,21 +18,27 @@ from resguardo.api.errors import (
     ManifestInvalid,
     ObjectCorrupt,
     ObjectMissing,
+    SignatureRefused,
     StoreError,
     StoreUnreachable,
 )
 from resguardo.api.manifest import MANIFEST_FORMAT_VERSION, MANIFEST_MAX_BYTES, Manifest, ObjectRole, Trigger
 from resguardo.api.policy import BackupSummary, Inventory
 from resguardo.api.sizes import print_size
+from resguardo.rules.chain import Link, broken_links
 from resguardo.rules.part_sizes import OBJECT_MAX_BYTES
 from resguardo.store.backup_key import BackupKey
 from resguardo.store.discard import DISCARDED, forbid_manifest
 from resguardo.store.documents import parse_document
 from resguardo.store.download import open_object
-from resguardo.store.layout import BACKUPS_PREFIX, MANIFEST_NAME, attempt_key, manifest_key
+from resguardo.store.layout import BACKUPS_PREFIX, MANIFEST_NAME, SIGNATURE_NAME, attempt_key, manifest_key
 from resguardo.store.protocol import Store
+from resguardo.store.signatures import SigningKey, Trust, find_distrust, read_signature, write_signature
 from resguardo.store.threads import in_threads
 
+log = structlog.get_logger()
+
+_WAYS_OUT = "Find out who writes to the bucket; signing.allowUnsigned lets it count, and others like it"
 #: Half a million tables; read into memory whole.
 CENSUS_MAX_BYTES = 64 * 1024 * 1024
 #: A reader holds a few blocks at once, and a list of them.
@@ -49,6 +56,8 @@ class CatalogueEntry:
     id: str
     manifest: Manifest | None = None
     problem: StoreError | None = None
+    #: Why it is not believed, where the reader lets it count all the same.
+    distrust: str | None = None
     #: When the store received the manifest, by its own clock; None where it was not read.
     stored_at: datetime | None = None
 
@@ -80,26 +89,26 @@ class Attempt(Exchanged):
         return self.model_copy(update=end)
 
 
-def list_backups(store: Store) -> list[CatalogueEntry]:
+def list_backups(store: Store, trusted: Trust) -> list[CatalogueEntry]:
     """Every backup under the prefix, by the order of their ids, which is that of their starts.
 
-    A folder without a manifest is no backup. A manifest that cannot be understood, or belongs elsewhere, is an entry with
-    a problem and hides no other. Where the store does not answer or denies, that is raised: half a list would be a lie.
+    A folder without a manifest is no backup. A manifest that cannot be understood, belongs elsewhere, or is not believed, is an
+    entry with a problem and hides no other. Where the store does not answer or denies, that is raised: half a list would be a lie.
     """
-    return read_catalogue(store).entries
+    return read_catalogue(store, trusted).entries
 
 
-def read_catalogue(store: Store) -> Catalogue:
+def read_catalogue(store: Store, trusted: Trust) -> Catalogue:
     """Every backup as in `list_backups`, and the folders that hold none."""
     ids = sorted(name for name in store.list_folders(BACKUPS_PREFIX) if is_backup_id(name))
-    found = in_threads(partial(_read_entry, store), ids, name="catalogue")
+    found = in_threads(partial(_read_entry, store, trusted), ids, name="catalogue")
     return Catalogue(
-        entries=[entry for entry in found if entry is not None],
+        entries=_judged([entry for entry in found if entry is not None], trusted),
         uncommitted=[backup_id for backup_id, entry in zip(ids, found, strict=True) if entry is None],
     )
 
 
-def _read_entry(store: Store, backup_id: str) -> CatalogueEntry | None:
+def _read_entry(store: Store, trusted: Trust, backup_id: str) -> CatalogueEntry | None:
     try:
         stored = store.get(manifest_key(backup_id), max_bytes=MANIFEST_MAX_BYTES)
     except ObjectMissing:
@@ -112,12 +121,38 @@ def _read_entry(store: Store, backup_id: str) -> CatalogueEntry | None:
         return None
     except (ManifestInvalid, FormatTooNew) as problem:
         return CatalogueEntry(backup_id, problem=problem, stored_at=stored.last_modified)
-    return CatalogueEntry(backup_id, manifest=manifest, stored_at=stored.last_modified)
+    distrust = None
+    if trusted.asks:
+        signature = read_signature(store, backup_id)
+        if signature is None and store.head(manifest_key(backup_id)) is None:
+            return None  # removed a moment ago
+        distrust = find_distrust(trusted, manifest, stored.body, signature, place=store.place)
+    return CatalogueEntry(backup_id, manifest=manifest, distrust=distrust, stored_at=stored.last_modified)
 
 
-def read_manifest(store: Store, backup_id: str) -> Manifest:
-    """A backup's manifest. Raises ObjectMissing, ObjectCorrupt (too large), FormatTooNew and ManifestInvalid."""
-    return _understand(store.get(manifest_key(backup_id), max_bytes=MANIFEST_MAX_BYTES).body, backup_id)
+def _judged(entries: list[CatalogueEntry], trusted: Trust) -> list[CatalogueEntry]:
+    """The entries with what is not believed refused, or told of where that is allowed."""
+    links = [
+        Link(entry.id, entry.manifest.previous_id, entry.manifest.started_at, entry.stored_at)
+        for entry in entries
+        if trusted.asks and entry.manifest and entry.distrust is None and entry.stored_at is not None
+    ]
+    breaks = broken_links(links)
+    judged = [replace(entry, distrust=breaks.get(entry.id, entry.distrust)) for entry in entries]
+    if not trusted.allows_unsigned:
+        return [_refused(entry) for entry in judged]
+    if believed_all_the_same := {entry.id: entry.distrust for entry in judged if entry.distrust is not None}:
+        log.warning(
+            "backups count that are not believed, since signing.allowUnsigned is true", backups=believed_all_the_same
+        )
+    return judged
+
+
+def _refused(entry: CatalogueEntry) -> CatalogueEntry:
+    if entry.distrust is None:
+        return entry
+    problem = SignatureRefused(f"backup {entry.id} is not believed: {entry.distrust}. {_WAYS_OUT}")
+    return CatalogueEntry(entry.id, problem=problem, stored_at=entry.stored_at)
 
 
 def _understand(body: bytes, backup_id: str) -> Manifest:
@@ -126,7 +161,12 @@ def _understand(body: bytes, backup_id: str) -> Manifest:
     return _parse_manifest(body, backup_id)
 
 
-def commit_manifest(store: Store, manifest: Manifest) -> None:
+def read_manifest(store: Store, backup_id: str) -> Manifest:
+    """A backup's manifest, whoever made it. Raises ObjectMissing, ObjectCorrupt (too large), FormatTooNew and ManifestInvalid."""
+    return _understand(store.get(manifest_key(backup_id), max_bytes=MANIFEST_MAX_BYTES).body, backup_id)
+
+
+def commit_manifest(store: Store, manifest: Manifest, signing_key: SigningKey | None) -> None:
     """Make the backup one. Raises WriteConflict where another manifest stands; the same one again is no conflict.
 
     Nothing is written that a reader would refuse. Returns only when the manifest was read back. An error whose answer was
@@ -138,6 +178,9 @@ def commit_manifest(store: Store, manifest: Manifest) -> None:
             f"the manifest of {manifest.id} has {len(body)} bytes, and {MANIFEST_MAX_BYTES} are the most"
         )
     _parse_manifest(body, manifest.id)
+    if signing_key is not None:
+        # First: a backup that counts has its signature.
+        write_signature(store, manifest.id, body, signing_key)
     try:
         store.put(manifest_key(manifest.id), body, if_absent=True)
     except StoreUnreachable:
@@ -236,5 +279,5 @@ def _parse_manifest(body: bytes, backup_id: str) -> Manifest:
 
 
 def _stays_inside(key: str) -> bool:
-    """Whether a relative key names something within its folder, the manifest aside."""
-    return key != MANIFEST_NAME and all(part not in {"", ".", ".."} for part in key.split("/"))
+    """Whether a relative key names something within its folder, the manifest and its signature aside."""
+    return key not in {MANIFEST_NAME, SIGNATURE_NAME} and all(part not in {"", ".", ".."} for part in key.split("/"))

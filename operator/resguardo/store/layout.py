@@ -11,6 +11,7 @@ VERIFIED_PREFIX = "verified/"
 TRASH_PREFIX = "trash/"
 ACCEPTED_PLAN_KEY = "accepted-plan.json"
 MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "manifest.json.sig"
 
 #: Where nobody may delete, every probe writes this one object again, so that they leave one object and not many.
 FIXED_PROBE_KEY = "probe.json"
@@ -28,6 +29,11 @@ def backup_folder(backup_id: str) -> str:
 def manifest_key(backup_id: str) -> str:
     """The manifest, without which there is no backup."""
     return backup_folder(backup_id) + MANIFEST_NAME
+
+
+def signature_key(backup_id: str) -> str:
+    """The manifest's signature, where backups are signed."""
+    return backup_folder(backup_id) + SIGNATURE_NAME
 
 
 def object_key(backup_id: str, key: str) -> str:
