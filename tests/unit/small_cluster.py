@@ -330,9 +330,11 @@ class World:
         self.settle(POLICY_KEY)
         self.check_passes()
 
-    def check_passes(self, *, backups: int = 0, newest: BackupSummary | None = None) -> None:
+    def check_passes(
+        self, *, backups: int = 0, newest: BackupSummary | None = None, newest_jobs: Sequence[str] = ()
+    ) -> None:
         job = self.cluster.the_job("-check-")["metadata"]["name"]
-        self.cluster.finish(job, self.report(Task.CHECK, newest=newest, backups=backups))
+        self.cluster.finish(job, self.report(Task.CHECK, newest=newest, newest_jobs=newest_jobs, backups=backups))
         self.settle(POLICY_KEY)
 
     def report(
@@ -342,6 +344,7 @@ class World:
         reason: str | None = None,
         backup: BackupSummary | None = None,
         newest: BackupSummary | None = None,
+        newest_jobs: Sequence[str] = (),
         backups: int = 0,
         restore: RestoreOutcome | None = None,
         message: str = "as told",
@@ -358,6 +361,7 @@ class World:
             completed_at=self.cluster.now + off,
             backup=backup,
             newest_backup=newest,
+            newest_jobs=list(newest_jobs),
             inventory=Inventory(backups=backups, bytes=backups * 1000) if task is Task.CHECK or newest else None,
             restore=restore,
         )

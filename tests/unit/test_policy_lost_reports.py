@@ -37,6 +37,23 @@ def test_the_bucket_holds_a_backup_of_that_time(world: World) -> None:
     assert made.id in world.message("BackedUp")
 
 
+def test_another_run_made_the_newest_backup_meanwhile(world: World) -> None:
+    _lose(world, exit_status=0, keep_pod=False)
+    lost = world.cluster.the_job("-backup-")["metadata"]["name"]
+    newest = world.backup_of_now(job="portal-prod-manual-1a2b3c4d")
+    world.pass_time(seconds=10)
+    world.check_passes(backups=2, newest=newest, newest_jobs=[newest.job_name or "", lost])
+    assert world.condition("BackedUp") == ("True", "BackupSucceeded")
+
+
+def test_only_another_run_made_a_backup(world: World) -> None:
+    _lose(world, exit_status=0, keep_pod=False)
+    newest = world.backup_of_now(job="portal-prod-manual-1a2b3c4d")
+    world.pass_time(seconds=10)
+    world.check_passes(backups=1, newest=newest, newest_jobs=[newest.job_name or ""])
+    assert world.condition("BackedUp") == ("False", "ReportLost")
+
+
 def test_the_bucket_holds_none(world: World) -> None:
     _lose(world, exit_status=1, keep_pod=False)
     world.pass_time(seconds=10)

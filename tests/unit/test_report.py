@@ -39,6 +39,7 @@ def test_a_report_fits_and_keeps_every_fact_that_status_needs(
         completed_at=NOW,
         backup=SUMMARY,
         newest_backup=SUMMARY,
+        newest_jobs=["j" * 63] * 4,
         inventory=Inventory(backups=10**6, bytes=2**60, oldest=NOW, newest=NOW),
         restore=RestoreOutcome(
             database=database,
@@ -61,6 +62,7 @@ def test_a_report_fits_and_keeps_every_fact_that_status_needs(
         "completed_at",
         "backup",
         "newest_backup",
+        "newest_jobs",
         "inventory",
     }
     assert read.model_dump(include=facts) == report.model_dump(include=facts)

@@ -20,6 +20,7 @@ from resguardo.api.text import printable, printable_lines
 
 REPORT_FORMAT_VERSION = 1
 REPORT_MAX_BYTES = 4096
+NEWEST_JOBS_MAX = 4
 
 
 class Task(StrEnum):
@@ -65,6 +66,9 @@ class Report(Exchanged):
     backup: BackupSummary | None = None
     #: The newest good backup in the bucket, whoever made it.
     newest_backup: BackupSummary | None = None
+    #: The Jobs that made the newest backups in the bucket, the newest first: of a run that left no Report they tell whether it made one,
+    #: although another ran beside it.
+    newest_jobs: Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=NEWEST_JOBS_MAX)] = []
     inventory: Inventory | None = None
     restore: RestoreOutcome | None = None
     #: Where a run of retention paused, its reason is the pause's word: see is_retention_enforced.

@@ -134,9 +134,12 @@ def _result(run: Run, told: Sequence[_Told]) -> tuple[bool | None, str, str]:
     detail = f"Job {run.name} ended without a report" + (f" ({run.detail})" if run.detail else "")
     if not looks:
         return None, Reason.REPORT_LOST, f"{detail}; a check looks at the bucket for what came of it"
-    found = max(looks, key=lambda item: item.order).report.newest_backup
+    seen = max(looks, key=lambda item: item.order).report
+    found = seen.newest_backup
     if found is not None and _is_made_by(run, found):
         return True, Reason.BACKUP_SUCCEEDED, f"{detail}, but backup {found.id} of that time is in the bucket"
+    if run.name in seen.newest_jobs:
+        return True, Reason.BACKUP_SUCCEEDED, f"{detail}, but its backup is in the bucket, and another one beside it"
     return False, run.failure or Reason.REPORT_LOST, f"{detail}, and the bucket holds no backup of that time"
 
 

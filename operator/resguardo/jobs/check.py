@@ -20,7 +20,7 @@ from resguardo.jobs.trust import signing_key_of, trust_of
 from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.rules.advice import advise, is_shorter
-from resguardo.store.catalogue import list_backups, newest_summary, summarise
+from resguardo.store.catalogue import list_backups, newest_jobs, newest_summary, summarise
 from resguardo.store.classes import probe_classes
 from resguardo.store.layout import manifest_key
 from resguardo.store.marks import Mark, accept_plan, is_plan_hash, marked_ids, set_mark
@@ -133,7 +133,7 @@ def write_down_what_is_accepted(store: Store, policy: BackupPolicy) -> None:
 def read_inventory(store: Store, findings: Findings, trusted: Trust) -> None:
     """Put what the bucket holds into the findings."""
     entries = list_backups(store, trusted)
-    findings.inventory = summarise(entries)
+    findings.inventory, findings.newest_jobs = summarise(entries), newest_jobs(entries)
     findings.newest_backup = newest_summary(entries, accepted=marked_ids(store, Mark.ACCEPTED))
 
 

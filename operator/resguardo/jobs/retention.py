@@ -29,7 +29,7 @@ from resguardo.rules.attempts import forgotten_attempts
 from resguardo.rules.orphans import orphaned_before
 from resguardo.rules.removal import Step
 from resguardo.rules.retention import Plan
-from resguardo.store.catalogue import newest_summary, summarise
+from resguardo.store.catalogue import newest_jobs, newest_summary, summarise
 from resguardo.store.layout import FIXED_PROBE_KEY, attempt_key
 from resguardo.store.orphans import abort_dead_uploads, erase_whole, remove_dead_folder
 from resguardo.store.ownership import Owner, read_owner, verify_owner
@@ -142,6 +142,7 @@ class _Run:
         findings, found = self.context.findings, self.survey
         entries = [entry for entry in found.facts.catalogue.entries if entry.id not in self.purged]
         findings.inventory, findings.newest_backup = summarise(entries), newest_summary(entries)
+        findings.newest_jobs = newest_jobs(entries)
         waiting = {name: at for name, at in found.removals.items() if name not in self.purged}
         findings.retention = RetentionSummary(
             by_tier=_by_tier(found.plan, lambda _backup: 1),

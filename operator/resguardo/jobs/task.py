@@ -35,6 +35,7 @@ class Findings:
 
     backup: BackupSummary | None = None
     newest_backup: BackupSummary | None = None
+    newest_jobs: list[str] = field(default_factory=list)
     inventory: Inventory | None = None
     restore: RestoreOutcome | None = None
     retention: RetentionSummary | None = None
@@ -184,6 +185,7 @@ def perform(
         completed_at=datetime.now(UTC),
         backup=findings.backup,
         newest_backup=findings.newest_backup,
+        newest_jobs=findings.newest_jobs,
         inventory=findings.inventory,
         restore=findings.restore,
         retention=findings.retention,

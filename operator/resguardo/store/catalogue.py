@@ -24,6 +24,7 @@ from resguardo.api.errors import (
 )
 from resguardo.api.manifest import MANIFEST_FORMAT_VERSION, MANIFEST_MAX_BYTES, Manifest, ObjectRole, Trigger
 from resguardo.api.policy import BackupSummary, Inventory
+from resguardo.api.report import NEWEST_JOBS_MAX
 from resguardo.api.sizes import print_size
 from resguardo.rules.chain import Link, broken_links
 from resguardo.rules.part_sizes import OBJECT_MAX_BYTES
@@ -238,6 +239,12 @@ def newest_summary(
         return None
     summary = backup_summary(newest)
     return summary.model_copy(update={"oddities": []}) if newest.id in accepted else summary
+
+
+def newest_jobs(entries: Sequence[CatalogueEntry]) -> list[str]:
+    """The Jobs that made the newest backups, the newest first; what was made by hand has none."""
+    names = [entry.manifest.job_name for entry in sorted(entries, key=lambda entry: entry.id) if entry.manifest]
+    return [name for name in reversed(names) if name][:NEWEST_JOBS_MAX]
 
 
 def backup_summary(manifest: Manifest) -> BackupSummary:

@@ -306,7 +306,12 @@ class Workload:
     def _in_bucket(self, place: Place) -> dict[str, Any]:
         held = self.buckets.get(place, [])
         newest = max(held, key=lambda backup: (backup.started_at, backup.id), default=None)
-        return {"newest_backup": newest, "inventory": Inventory(backups=len(held), bytes=1024 * len(held))}
+        jobs = [backup.job_name for backup in sorted(held, key=lambda backup: backup.id, reverse=True)]
+        return {
+            "newest_backup": newest,
+            "newest_jobs": jobs[:4],
+            "inventory": Inventory(backups=len(held), bytes=1024 * len(held)),
+        }
 
     def _started_at(self, job: Body) -> datetime:
         return parse_time(job["status"]["startTime"])
