@@ -221,6 +221,7 @@ def test_what_is_refused_is_passed_over_not_counted_and_not_removed(place: Place
     report, _, _ = place.run("retention", "-f", place.policy(retention={"daily": "1d"}, **believing(OURS)))
     assert report.inventory is not None
     assert report.inventory.backups == 1
+    assert f"1 of them cannot be read or are not believed, the newest {newest}" in report.message
     assert f"prod/{manifest_key(newest)}" in place.object_keys()
 
 

@@ -158,6 +158,11 @@ class _Run:
         if self.survey.paused:
             yield self.survey.paused.message
         yield f"{there} backups are there"
+        if unusable := [entry.id for entry in self.survey.facts.catalogue.entries if entry.problem is not None]:
+            yield (
+                f"{len(unusable)} of them cannot be read or are not believed, the newest {max(unusable)}, and neither count nor go: "
+                "see `resguardo catalog`"
+            )
         if waiting:
             yield f"{len(waiting)} of them go, the first after {print_time(min(waiting.values()))}"
         if self.done[Step.TAKE_BACK]:
