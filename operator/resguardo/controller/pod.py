@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from resguardo.api.azure import AzureStore
 from resguardo.api.connection import PostgresConnection
 from resguardo.api.encryption import Decryption
 from resguardo.api.fields import CaRef
 from resguardo.api.names import FROZEN_POLICY_ANNOTATION, FROZEN_REQUEST_ANNOTATION, JOB_NAME_LABEL
 from resguardo.api.pods import JobsTemplate
 from resguardo.api.roles import Role
+from resguardo.api.s3 import S3Store
 from resguardo.api.signing import Signing
 from resguardo.api.store import Store
 from resguardo.api.volume import VOLUME_FOLDER
@@ -58,7 +60,7 @@ def pod_template(
     mounts = _credential_mounts(secrets) + _volume_mounts(store, role)
     return {
         "metadata": {
-            "labels": {**(jobs.labels or {}), **labels},
+            "labels": {**(jobs.labels or {}), **_identity_label(store, role), **labels},
             "annotations": {**(jobs.annotations or {}), **documents},
         },
         "spec": {
@@ -168,10 +170,16 @@ def _service_account(store: Store | None, role: Role) -> dict[str, str]:
 
 
 def _store_files(store: Store | None, role: Role) -> list[dict[str, Any]]:
-    if store is None or store.s3 is None:
+    if store is None:
         return []
+    if store.s3 is not None:
+        return _s3_files(store.s3, role)
+    return _azure_files(store.azure, role) if store.azure is not None else []
+
+
+def _s3_files(store: S3Store, role: Role) -> list[dict[str, Any]]:
     sources = []
-    if keys := store.s3.credentials.of(role).secret_ref:
+    if keys := store.credentials.of(role).secret_ref:
         sources.append(
             _source(
                 "secret",
@@ -180,7 +188,23 @@ def _store_files(store: Store | None, role: Role) -> list[dict[str, Any]]:
                 {keys.secret_access_key_key: "store/secret-access-key"},
             )
         )
-    return sources + _ca_file(store.s3.ca_ref, "store/ca.crt")
+    return sources + _ca_file(store.ca_ref, "store/ca.crt")
+
+
+def _azure_files(store: AzureStore, role: Role) -> list[dict[str, Any]]:
+    identity = store.credentials.of(role)
+    sources = []
+    if account := identity.account_key_secret_ref:
+        sources.append(_source("secret", account.name, {account.key: "store/account-key"}))
+    if signature := identity.sas_token_secret_ref:
+        sources.append(_source("secret", signature.name, {signature.key: "store/sas-token"}))
+    return sources + _ca_file(store.ca_ref, "store/ca.crt")
+
+
+def _identity_label(store: Store | None, role: Role) -> dict[str, str]:
+    """What Azure's webhook looks for before it gives a pod the token of its service account."""
+    is_federated = store is not None and store.azure is not None and store.service_account(role) is not None
+    return {"azure.workload.identity/use": "true"} if is_federated else {}
 
 
 def _credentials(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,13 +11,17 @@ from resguardo.rules.retention import tier_spans
 from resguardo.rules.tiers import Tier
 
 #: What is removed sooner is paid for as long as this (https://aws.amazon.com/s3/storage-classes/, "Minimum storage duration
-#: charge", in the table "Performance across the S3 storage classes").
+#: charge", in the table "Performance across the S3 storage classes"; of Azure's tiers
+#: https://learn.microsoft.com/azure/storage/blobs/access-tiers-overview, "Summary of access tier options").
 MINIMUM_STAY: Mapping[str, timedelta] = {
     "STANDARD_IA": timedelta(days=30),
     "ONEZONE_IA": timedelta(days=30),
     "GLACIER_IR": timedelta(days=90),
     "GLACIER": timedelta(days=90),
     "DEEP_ARCHIVE": timedelta(days=180),
+    "Cool": timedelta(days=30),
+    "Cold": timedelta(days=90),
+    "Archive": timedelta(days=180),
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from resguardo.api.azure import AzureStore as AzureSpec
 from resguardo.api.errors import CredentialsMissing
 from resguardo.api.roles import Role
 from resguardo.api.s3 import S3Store as S3Spec
@@ -19,6 +20,7 @@ from resguardo.api.volume import VolumeStore as VolumeSpec
 from resguardo.store.protocol import Store
 
 if TYPE_CHECKING:
+    from resguardo.store.azure_client import Login as AzureLogin
     from resguardo.store.s3_login import AccessKeys, Login, PodIdentity, WebIdentity
 
 
@@ -46,6 +48,8 @@ def open_store(spec: Spec, secrets: Secrets, *, role: Role, patient: bool = Fals
     """
     if spec.s3 is not None:
         return _open_s3(spec.s3, secrets, role, patient)
+    if spec.azure is not None:
+        return _open_azure(spec.azure, secrets, role, patient)
     if spec.volume is not None:
         return _open_volume(spec.volume, secrets)
     raise AssertionError("a store has exactly one member")
@@ -109,6 +113,66 @@ def _token(given: Mapping[str, str], variable: str, account: str) -> Path:
     if not path.is_file():
         raise CredentialsMissing(f"the token of service account {account}, which ${variable} names, is not there")
     return path
+
+
+def _open_azure(spec: AzureSpec, secrets: Secrets, role: Role, patient: bool) -> Store:
+    from resguardo.store.azure import ATTEMPTS, PATIENT_ATTEMPTS, AzureStore
+
+    ca_file = secrets.file("store/ca.crt", "REQUESTS_CA_BUNDLE") if spec.ca_ref else None
+    attempts = PATIENT_ATTEMPTS if patient else ATTEMPTS
+    return AzureStore(spec, _azure_login(spec, secrets, role), ca_file, attempts=attempts)
+
+
+def _azure_login(spec: AzureSpec, secrets: Secrets, role: Role) -> AzureLogin:
+    identity = spec.credentials.of(role)
+    where = f"container {spec.container} of account {spec.account}"
+    if identity.account_key_secret_ref is not None:
+        return _account_key(secrets, where)
+    if identity.sas_token_secret_ref is not None:
+        return _sas_token(secrets, where)
+    return _entra_identity(secrets, where, str(identity.service_account_name))
+
+
+def _account_key(secrets: Secrets, where: str) -> AzureLogin:
+    from resguardo.store.azure_client import AccountKey
+
+    return AccountKey(secrets.text("store/account-key", "AZURE_STORAGE_KEY", needed_for=where))
+
+
+def _sas_token(secrets: Secrets, where: str) -> AzureLogin:
+    from resguardo.store.azure_client import SasToken
+
+    return SasToken(secrets.text("store/sas-token", "AZURE_STORAGE_SAS_TOKEN", needed_for=where))
+
+
+def _entra_identity(secrets: Secrets, where: str, account: str) -> AzureLogin:
+    """What the webhook has put into the pod of a service account; a person's own signature or key serves by hand."""
+    given = secrets.environment
+    if given.get("AZURE_FEDERATED_TOKEN_FILE"):
+        from resguardo.store.azure_identity import federated
+
+        missing = [name for name in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID") if not given.get(name)]
+        if missing:
+            raise CredentialsMissing(
+                f"{' and '.join(missing)} of the identity of service account {account}, which is needed for {where}, is not there: "
+                "annotate it with azure.workload.identity/client-id, and tenant-id"
+            )
+        return federated(
+            client_id=given["AZURE_CLIENT_ID"],
+            tenant_id=given["AZURE_TENANT_ID"],
+            token_file=_token(given, "AZURE_FEDERATED_TOKEN_FILE", account),
+            authority=given.get("AZURE_AUTHORITY_HOST"),
+        )
+    for way in (_sas_token, _account_key):
+        try:
+            return way(secrets, where)
+        except CredentialsMissing:
+            continue
+    raise CredentialsMissing(
+        f"no identity of service account {account} was put into this pod, and one is needed for {where}: does the Workload ID webhook "
+        "run, and is the account annotated with azure.workload.identity/client-id? By hand, set AZURE_STORAGE_SAS_TOKEN or "
+        "AZURE_STORAGE_KEY"
+    )
 
 
 def _open_volume(spec: VolumeSpec, secrets: Secrets) -> Store:

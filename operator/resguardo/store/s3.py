@@ -17,6 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from resguardo.api import s3 as spec
 from resguardo.api.durations import Span
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, StoreError, WriteConflict
+from resguardo.store.body import part_body
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.s3_classes import S3Archive
 from resguardo.store.s3_client import (
@@ -42,7 +43,7 @@ from resguardo.store.s3_errors import (
 )
 from resguardo.store.s3_locks import S3Locks
 from resguardo.store.s3_login import AccessKeys, Login
-from resguardo.store.s3_upload import S3Upload, info_of, part_body
+from resguardo.store.s3_upload import S3Upload, info_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

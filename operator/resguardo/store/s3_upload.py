@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 from __future__ import annotations
 
 import hashlib
-import io
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from tenacity import (
 )
 
 from resguardo.api.errors import ObjectCorrupt, StoreError
+from resguardo.store.body import part_body
 from resguardo.store.protocol import ObjectInfo
 from resguardo.store.s3_classes import class_of
 from resguardo.store.s3_encryption import S3Encryption, encryption_of
@@ -33,46 +33,6 @@ if TYPE_CHECKING:
 
 PART_ATTEMPTS = 5
 APPEAR_SECONDS = 30
-#: Bodies up to this size are handed to the socket in one piece.
-ONE_PIECE_BYTES = 64 * 1024
-
-
-class Body(io.RawIOBase):
-    """Bytes to send, read in pieces and without a copy of the whole.
-
-    A socket's timeout bounds the sending of one piece: with the whole body as one piece, a slow line that moves all the
-    time would be taken for a dead one.
-    """
-
-    def __init__(self, body: bytes | bytearray) -> None:
-        super().__init__()
-        self._view = memoryview(body)
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes: botocore goes back to the start before it sends again."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Copy out the next bytes."""
-        taken = self._view[self._position : self._position + len(buffer)]
-        buffer[: len(taken)] = taken
-        self._position += len(taken)
-        return len(taken)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}[whence]
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        """The position."""
-        return self._position
 
 
 def info_of(key: str, head: Mapping[str, Any]) -> ObjectInfo:
@@ -80,11 +40,6 @@ def info_of(key: str, head: Mapping[str, Any]) -> ObjectInfo:
     return ObjectInfo(
         key, head["ContentLength"], head["ETag"], head["LastModified"], class_of(head), encryption_of(head)
     )
-
-
-def part_body(body: bytes | bytearray) -> Any:
-    """The body as botocore is to have it."""
-    return body if len(body) <= ONE_PIECE_BYTES else Body(body)
 
 
 @dataclass(frozen=True)

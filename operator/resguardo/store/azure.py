@@ -1,0 +1,388 @@
+"""The Store over Azure Blob Storage, or a compatible server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError, IncompleteReadError, ServiceResponseError
+from azure.storage.blob import BlobClient, BlobPrefix, ContentSettings, RehydratePriority
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from resguardo.api import azure as spec
+from resguardo.api.durations import Span
+from resguardo.api.errors import (
+    EncryptionNotHonoured,
+    ObjectCorrupt,
+    ObjectMissing,
+    ResguardoError,
+    StorageClassRefused,
+    StoreError,
+    WriteConflict,
+)
+from resguardo.store.azure_client import (
+    ABORT_ATTEMPTS,
+    ATTEMPTS,
+    PATIENT_ATTEMPTS,
+    READ_SECONDS,
+    AccountKey,
+    Login,
+    SasToken,
+    endpoint_of,
+    make_client,
+)
+from resguardo.store.azure_erase import AzureEraser
+from resguardo.store.azure_errors import (
+    COMING_BACK_CODE,
+    EMPTY_CODE,
+    MISSING_CODES,
+    BodyBrokeOff,
+    Request,
+    code_of,
+    date_of,
+    translate,
+)
+from resguardo.store.azure_upload import AzureUpload, Options, forget_blocks, info_of, quoted, resending
+from resguardo.store.body import part_body
+from resguardo.store.protocol import Availability, ObjectInfo, Stored
+
+__all__ = ["ATTEMPTS", "PATIENT_ATTEMPTS", "AccountKey", "AzureStore", "SasToken"]
+
+T = TypeVar("T")
+
+TIERS = frozenset({"Hot", "Cool", "Cold", "Archive"})
+#: What lies there is not read, but asked for.
+ARCHIVE = "Archive"
+#: Where it is brought back to: the one tier without a least stay that is paid for.
+ONLINE = "Hot"
+BODY_ATTEMPTS = 5
+#: The most that one answer lists.
+PAGE_OBJECTS = 5000
+
+
+class AzureStore:
+    """A container and a prefix in it; see `protocol.Store` for the contract."""
+
+    def __init__(
+        self,
+        store: spec.AzureStore,
+        login: Login,
+        ca_file: Path | None,
+        *,
+        attempts: int = ATTEMPTS,
+        read_seconds: float = READ_SECONDS,
+        page_objects: int = PAGE_OBJECTS,
+    ) -> None:
+        self._account, self._container = store.account, store.container
+        self._prefix = f"{store.prefix}/" if store.prefix else ""
+        self._endpoint = endpoint_of(store)
+        self._scope = store.encryption_scope
+        self._page_objects = page_objects
+        self._client = make_client(store, login, ca_file, read_seconds=read_seconds, attempts=attempts)
+        self._hasty_client = make_client(
+            store, login, ca_file, read_seconds=read_seconds, attempts=min(attempts, ABORT_ATTEMPTS)
+        )
+        self._eraser = AzureEraser(self._client, Request("", self._container, self._prefix, self._endpoint))
+        self._is_held: bool | None = None
+
+    @property
+    def location(self) -> str:
+        """Endpoint, container and prefix."""
+        where = f"prefix {self._prefix.rstrip('/')!r}" if self._prefix else "its root"
+        return f"container {self._container} at {self._endpoint}, {where}"
+
+    @property
+    def place(self) -> str:
+        """Account, container and prefix."""
+        return f"{self._account}/{self._container}/{self._prefix}".rstrip("/")
+
+    def put(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        content_type: str = "application/json",
+        storage_class: str | None = None,
+    ) -> str:
+        """Write a small object whole, under a condition or none."""
+        options = self._options(key, storage_class).of_blobs()
+        if if_match is not None:
+            options |= {"etag": if_match, "match_condition": MatchConditions.IfNotModified}
+
+        def write() -> Mapping[str, Any]:
+            answer: Mapping[str, Any] = self._blob(key).upload_blob(
+                part_body(body),
+                length=len(body),
+                overwrite=not if_absent,
+                validate_content=True,
+                content_settings=ContentSettings(content_type=content_type),
+                **options,
+            )
+            return answer
+
+        try:
+            with self._translated("blobs/write", key):
+                answer = resending(write)
+        except (WriteConflict, ObjectMissing):
+            # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
+            # was lost and which the SDK sent again: what stands there says.
+            return self._identical(key, body)
+        self._confirm(key, answer.get("encryption_scope"))
+        return quoted(answer["etag"])
+
+    def _identical(self, key: str, body: bytes) -> str:
+        conflict = WriteConflict(
+            f"object {self._prefix + key!r} in container {self._container} at {self._endpoint} is not as it was expected: "
+            "something else writes there too; nothing was overwritten"
+        )
+        try:
+            stored = self.get(key, max_bytes=len(body))
+        except ResguardoError as error:
+            raise conflict from error
+        if stored.body != body:
+            raise conflict
+        return stored.etag
+
+    def get(self, key: str, *, max_bytes: int) -> Stored:
+        """Read a small object whole."""
+
+        def read() -> Stored:
+            with self._translated("blobs/read", key):
+                try:
+                    answer = self._blob(key).download_blob(0, max_bytes + 1)
+                except HttpResponseError as error:
+                    if code_of(error) != EMPTY_CODE:
+                        raise
+                    found = self._blob(key).get_blob_properties()
+                    return Stored(b"", quoted(found.etag), found.last_modified)
+                found = answer.properties
+                if found.size > max_bytes:
+                    raise ObjectCorrupt(
+                        f"object {self._prefix + key!r} in container {self._container} has {found.size} bytes, and such an object "
+                        f"never has more than {max_bytes}"
+                    )
+                return Stored(_whole(answer.readall(), found.size), quoted(found.etag), found.last_modified)
+
+        return _again(read)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What stands at a key."""
+        found = self._properties(key)
+        return None if found is None else info_of(key, found)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects in the order of their keys, page by page."""
+        with self._translated("blobs/read (list)", prefix):
+            for found in self._client.list_blobs(
+                name_starts_with=self._prefix + prefix, results_per_page=self._page_objects
+            ):
+                yield info_of(found.name.removeprefix(self._prefix), found)
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders right under a prefix, in order."""
+        full = self._prefix + prefix
+        with self._translated("blobs/read (list)", prefix):
+            for found in self._client.walk_blobs(name_starts_with=full, delimiter="/"):
+                if isinstance(found, BlobPrefix):
+                    yield found.name.removeprefix(full).rstrip("/")
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+        try:
+            with self._translated("blobs/delete", key):
+                self._blob(key).delete_blob(delete_snapshots="include")
+        except ObjectMissing:
+            pass
+
+    def erase(self, *paths: str, but: str | None = None) -> Mapping[str, StoreError]:
+        """Remove objects and folders, with all versions."""
+        return self._eraser.erase(*paths, but=but)
+
+    def is_locked(self, key: str) -> bool:
+        """A policy or hold of the blob's own, a hold of the container's, or a lease.
+
+        How long a retention of the whole container lasts is told to nobody who only uses it: a delete that it refuses says so.
+        """
+        if self._is_held is None:
+            with self._translated("containers/read", ""):
+                self._is_held = bool(self._client.get_container_properties().has_legal_hold)
+        found = self._properties(key)
+        if found is None:
+            return False
+        until = found.immutability_policy.expiry_time if found.immutability_policy else None
+        return (
+            self._is_held
+            or bool(found.has_legal_hold)
+            or found.lease.state == "leased"
+            or (until is not None and until > self.clock())
+        )
+
+    def default_lock(self) -> Span | None:
+        """None: only those who manage the account are told."""
+        return None
+
+    def clock(self) -> datetime:
+        """The Date of an answer: every server that has a clock sends one (RFC 9110, 6.6.1)."""
+        dates: list[datetime | None] = []
+
+        def look(answer: Any) -> None:
+            dates.append(date_of(answer.http_response.headers))
+
+        with self._translated("blobs/read (list)", ""):
+            pages = self._client.list_blobs(
+                name_starts_with=self._prefix, results_per_page=1, raw_response_hook=look
+            ).by_page()
+            for page in pages:
+                list(page)
+                break
+        if not dates or dates[-1] is None:
+            raise StoreError(
+                f"{self._endpoint} does not say what time it is: its answers have no Date that can be read"
+            )
+        return dates[-1]
+
+    def read_range(self, key: str, start: int, length: int) -> bytes | bytearray:
+        """Exactly these bytes of an object."""
+        if length == 0:
+            return b""
+
+        def read() -> bytes:
+            with self._translated("blobs/read", key):
+                answer = self._blob(key).download_blob(start, length)
+                if answer.size < length:
+                    raise ObjectCorrupt(
+                        f"object {self._prefix + key!r} in container {self._container} gives {answer.size} bytes from byte {start} "
+                        f"on, and {length} were asked for"
+                    )
+                return _whole(answer.readall(), length)
+
+        return _again(read)
+
+    def begin_upload(self, key: str, *, storage_class: str | None = None) -> AzureUpload:
+        """Begin blocks; the service is told with the first."""
+        return self._upload(key, self._options(key, storage_class))
+
+    def availability(self, key: str) -> Availability | None:
+        """Whether an object can be read at once."""
+        found = self._properties(key)
+        if found is None:
+            return None
+        if found.blob_tier != ARCHIVE:
+            return Availability.READY
+        return Availability.COMING_BACK if found.archive_status else Availability.FROZEN
+
+    def bring_back(self, key: str, *, keep: timedelta) -> None:  # noqa: ARG002 - it stays for good
+        """Ask for an object in the archive, which then lies online until somebody moves it again."""
+        try:
+            self._blob(key).set_standard_blob_tier(ONLINE, rehydrate_priority=RehydratePriority.STANDARD)
+        except AzureError as error:
+            if code_of(error) != COMING_BACK_CODE:
+                raise self._failure(error, "blobs/write (set tier)", key) from error
+
+    def abort_uploads(self, prefix: str, *, begun_before: datetime | None = None) -> int:
+        """Have the blocks dropped of every key that has blocks and no blob."""
+        with self._translated("blobs/read (list)", prefix):
+            # Nothing in a listing says which blobs are only blocks yet, but that these have no bytes; a HEAD knows no such blob.
+            empty = [
+                found
+                for found in self._client.list_blobs(
+                    name_starts_with=self._prefix + prefix, include=["uncommittedblobs"]
+                )
+                if not found.size
+            ]
+        dropped = 0
+        for found in empty:
+            key = found.name.removeprefix(self._prefix)
+            begun = found.creation_time or found.last_modified
+            if begun_before is not None and (begun is None or begun >= begun_before):
+                continue
+            if self._properties(key) is None:
+                forget_blocks(self._hasty_client, self._request("blobs/write", key))
+                dropped += 1
+        return dropped
+
+    def _upload(self, key: str, options: Options) -> AzureUpload:
+        return AzureUpload(
+            self._blob(key),
+            key,
+            hasty_client=self._hasty_client,
+            request=self._request("blobs/write", key),
+            options=options,
+            confirm=self._confirm,
+        )
+
+    def _options(self, key: str, storage_class: str | None) -> Options:
+        if storage_class is not None and storage_class not in TIERS:
+            raise StorageClassRefused(
+                f"{storage_class} of object {self._prefix + key!r} in container {self._container} is no access tier of Azure's: name "
+                "Hot, Cool, Cold or Archive in storageClasses"
+            )
+        return Options(storage_class, self._scope)
+
+    def _confirm(self, key: str, scope: str | None) -> None:
+        if self._scope is not None and scope != self._scope:
+            raise EncryptionNotHonoured(
+                f"{self._endpoint} did not encrypt object {self._prefix + key!r} in container {self._container} with scope "
+                f"{self._scope}: it says {scope or 'nothing of a scope'}. Use a store that knows the scope"
+            )
+
+    def _blob(self, key: str) -> BlobClient:
+        # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+        full = self._prefix + key
+        if "\\" in full or any(part.endswith(".") for part in full.split("/")):
+            raise StoreError(
+                f"{full!r} cannot be a blob's name: Azure takes a backslash for a slash, and dots from the end of a folder's name"
+            )
+        return self._client.get_blob_client(self._prefix + key)
+
+    def _properties(self, key: str) -> Any:
+        try:
+            return self._blob(key).get_blob_properties()
+        except AzureError as error:
+            if code_of(error) in MISSING_CODES:
+                return None
+            raise self._failure(error, "blobs/read", key) from error
+
+    def _request(self, action: str, key: str) -> Request:
+        return Request(action, self._container, self._prefix + key, self._endpoint)
+
+    def _failure(self, error: AzureError, action: str, key: str) -> StoreError:
+        return translate(error, self._request(action, key))
+
+    @contextmanager
+    def _translated(self, action: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except AzureError as error:
+            raise self._failure(error, action, key) from error
+
+
+def _whole(body: bytes, size: int) -> bytes:
+    if len(body) != size:
+        raise BodyBrokeOff(f"{len(body)} of {size} bytes came")
+    return body
+
+
+def _again(read: Callable[[], T]) -> T:
+    """Do what the SDK does not: repeat a request of which the answer broke off."""
+    attempts = Retrying(
+        retry=retry_if_exception(_is_broken_off),
+        stop=stop_after_attempt(BODY_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.25, max=10),
+        reraise=True,
+    )
+    return attempts(read)
+
+
+def _is_broken_off(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, BodyBrokeOff | IncompleteReadError) or (
+        # Without a status, the error came while the body was read; before it the SDK has tried already.
+        isinstance(cause, ServiceResponseError) and not isinstance(cause, HttpResponseError)
+    )
