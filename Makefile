@@ -48,11 +48,11 @@ check: venv ## Lint, format, types, layers, generated files
 test-unit: venv ## Decisions and models: no servers, half a minute
 	$(PYTHON) -m pytest tests/unit $(ARGS)
 
-test-data: venv ## On a real PostgreSQL and a real S3 server, which they start themselves
+test-data: venv ## On a real PostgreSQL, real S3 servers and azurite, which they start themselves
 	@$(RIG)/machine.sh packages data
 	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && RIG_MINIO=$$($(RIG)/build.sh --path minio) \
-	&& RIG_POSTGRES_17=$$($(RIG)/build.sh --path postgres-17) \
-	&& export RIG_VERSITYGW RIG_MINIO RIG_POSTGRES_17 && set -x && $(PYTHON) -m pytest $(DATA_TESTS) $(ARGS)
+	&& RIG_AZURITE=$$($(RIG)/build.sh --path azurite) && RIG_POSTGRES_17=$$($(RIG)/build.sh --path postgres-17) \
+	&& export RIG_VERSITYGW RIG_MINIO RIG_AZURITE RIG_POSTGRES_17 && set -x && $(PYTHON) -m pytest $(DATA_TESTS) $(ARGS)
 
 ON_17 := test_census test_fingerprint test_rights test_snapshot
 test-data-newer: venv ## What of it asks the catalogs, on PostgreSQL 17

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, IncompleteReadError, ServiceResponseError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob import BlobClient, BlobPrefix, ContentSettings, RehydratePriority
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -44,6 +44,7 @@ from resguardo.store.azure_errors import (
     Request,
     code_of,
     date_of,
+    is_broken_off,
     translate,
 )
 from resguardo.store.azure_upload import AzureUpload, Options, forget_blocks, info_of, quoted, resending
@@ -372,17 +373,9 @@ def _whole(body: bytes, size: int) -> bytes:
 def _again(read: Callable[[], T]) -> T:
     """Do what the SDK does not: repeat a request of which the answer broke off."""
     attempts = Retrying(
-        retry=retry_if_exception(_is_broken_off),
+        retry=retry_if_exception(lambda error: is_broken_off(error.__cause__)),
         stop=stop_after_attempt(BODY_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.25, max=10),
         reraise=True,
     )
     return attempts(read)
-
-
-def _is_broken_off(error: BaseException) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, BodyBrokeOff | IncompleteReadError) or (
-        # Without a status, the error came while the body was read; before it the SDK has tried already.
-        isinstance(cause, ServiceResponseError) and not isinstance(cause, HttpResponseError)
-    )

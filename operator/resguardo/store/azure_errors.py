@@ -15,6 +15,7 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
+    IncompleteReadError,
     ServiceRequestError,
     ServiceResponseError,
 )
@@ -71,6 +72,20 @@ def code_of(error: BaseException | None) -> str:
 def _headers(error: HttpResponseError) -> Mapping[str, str]:
     headers: Mapping[str, str] = getattr(error.response, "headers", {})
     return headers
+
+
+def is_damaged(error: BaseException | None) -> bool:
+    """Whether a body did not arrive as it was sent; azurite has words and no code for it."""
+    return code_of(error) in DAMAGED_CODES or (code_of(error) == "InvalidOperation" and "contentMD5" in str(error))
+
+
+def is_broken_off(error: BaseException | None) -> bool:
+    """Whether an answer began and did not end, which the SDK wraps as an error of a server that said 200 or nothing."""
+    return isinstance(error, BodyBrokeOff | IncompleteReadError | ServiceResponseError) or (
+        isinstance(error, HttpResponseError)
+        and not isinstance(error, ClientAuthenticationError)
+        and status_of(error) < 300
+    )
 
 
 def status_of(error: BaseException | None) -> int:
@@ -173,18 +188,21 @@ def translate(error: AzureError, request: Request) -> StoreError:
 
 def _answered(error: HttpResponseError, request: Request) -> StoreError:
     code, status = code_of(error), status_of(error)
+    words = str(error.message or error.reason or "").partition("\n")[0]
+    if "failed to authenticate" in words:
+        # azurite has the same code for who one is as for what one may.
+        code = "AuthenticationFailed"
     found = next((meaning for meaning in _MEANINGS if code in meaning.codes), None) or next(
         (meaning for meaning in _MEANINGS if status in meaning.statuses), _MEANINGS[-1]
     )
     date = date_of(_headers(error))
-    reason = error.reason or ""
     return found.error(
         found.message.format(
             request=request,
             container=request.container,
             key=request.key,
             endpoint=request.endpoint,
-            said=f"the store says {code or status}: {reason}".rstrip(": "),
+            said=f"the store says {code or status}: {words}".rstrip(": "),
             own_time=print_time(datetime.now(UTC)),
             store_time=print_time(date) if date else "something else",
         )
@@ -210,7 +228,7 @@ def _unanswered(error: AzureError, request: Request) -> StoreError:
             f"no token was given out for {request.endpoint} ({said}): correct the federated identity of the service account, and its "
             "client and tenant id"
         )
-    if isinstance(error, ServiceRequestError | ServiceResponseError | BodyBrokeOff):
+    if isinstance(error, ServiceRequestError) or is_broken_off(error):
         return StoreUnreachable(f"no answer to {request}: {said}. Look at the endpoint and at what lies between")
     return StoreError(f"{request} failed: {said}")
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceModifiedError
-from azure.storage.blob import BlobBlock, BlobClient, ContainerClient, ContentSettings
+from azure.storage.blob import BlobBlock, BlobClient, ContainerClient, ContentSettings, StandardBlobTier
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, StoreAccessDenied, StoreError
 from resguardo.api.manifest import StoreEncryption
-from resguardo.store.azure_errors import DAMAGED_CODES, MISSING_CODES, UPLOAD_GONE_CODES, Request, code_of, translate
+from resguardo.store.azure_errors import MISSING_CODES, UPLOAD_GONE_CODES, Request, code_of, is_damaged, translate
 from resguardo.store.body import part_body
 from resguardo.store.protocol import ObjectInfo
 
@@ -49,7 +49,7 @@ def quoted(etag: str) -> str:
 def resending(call: Callable[[], Any]) -> Any:
     """Send a body again that arrived damaged, which the SDK does not."""
     attempts = Retrying(
-        retry=retry_if_exception(lambda error: code_of(error) in DAMAGED_CODES),
+        retry=retry_if_exception(is_damaged),
         stop=stop_after_attempt(PART_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.25, max=10),
         reraise=True,
@@ -70,7 +70,7 @@ class Options:
 
     def of_blobs(self) -> dict[str, Any]:
         """For Put Blob and Put Block List."""
-        return self.of_blocks() | ({"standard_blob_tier": self.tier} if self.tier else {})
+        return self.of_blocks() | ({"standard_blob_tier": StandardBlobTier(self.tier)} if self.tier else {})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,517 @@
+"""Azure Blob Storage as a store, on azurite: what only it can do. The contract itself is in test_store_contract.py.
+
+azurite has no versions, immutability, encryption scopes or rehydration, and gives out no tokens. What stands in for them here is said
+where it does; that Azure itself answers so is what its documentation says.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+
+from resguardo.api import azure as spec
+from resguardo.api.errors import (
+    BucketNotFound,
+    CredentialsMissing,
+    EncryptionNotHonoured,
+    StorageClassRefused,
+    StoreAccessDenied,
+    StoreError,
+    StoreUnreachable,
+    WriteConflict,
+)
+from resguardo.api.manifest import ObjectRole
+from resguardo.store.azure import AccountKey, AzureStore, SasToken
+from resguardo.store.azure_identity import federated
+from resguardo.store.classes import probe_classes
+from resguardo.store.download import open_object
+from resguardo.store.ownership import claim, probe_conditional_writes
+from resguardo.store.protocol import Availability, Upload
+from resguardo.store.seal import seal
+from tests.data.test_store_ownership import NOW, OURS
+from tests.data.test_store_streams import ID, KEY, MIB, noise
+from tests.fixtures.azurite import ACCOUNT, Azurite, run_azurite
+from tests.fixtures.azurite import KEY as ACCOUNT_KEY
+from tests.fixtures.s3 import free_port
+from tests.fixtures.s3_proxy import Harm, Proxy, run_proxy
+
+
+class TestCredentials:
+    def test_a_signature_that_may_all_does_all(self, azurite: Azurite, azure_container: str) -> None:
+        store = azurite.store(azure_container, login=SasToken("?" + azurite.sas(azure_container, "racwdl")))
+        probe_conditional_writes(store)
+        assert list(store.list("")) == []
+
+    @pytest.mark.parametrize(
+        ("permissions", "action"),
+        [("acwdl", "blobs/read on"), ("racwd", "blobs/read (list)"), ("rl", "blobs/delete|blobs/write")],
+    )
+    def test_what_a_signature_may_not_is_named(
+        self, azurite: Azurite, azure_container: str, permissions: str, action: str
+    ) -> None:
+        store = azurite.store(azure_container, login=SasToken(azurite.sas(azure_container, permissions)))
+        with pytest.raises(StoreAccessDenied, match=action.replace("(", r"\(").replace(")", r"\)")):
+            probe_conditional_writes(store)
+
+    def test_a_writer_that_may_not_delete_leaves_one_probe_and_no_empty_blob_of_an_upload(
+        self, azurite: Azurite, azure_container: str
+    ) -> None:
+        store = azurite.store(azure_container, login=SasToken(azurite.sas(azure_container, "racwl")))
+        for _ in range(2):
+            probe_conditional_writes(store)
+        upload = store.begin_upload("big")
+        upload.upload_part(1, b"x", start=0, sha256=hashlib.sha256(b"x").digest())
+        upload.abort()
+        assert [found.key for found in store.list("")] == ["probe.json"]
+
+    @pytest.mark.parametrize(
+        "login",
+        [
+            AccountKey(base64.b64encode(b"another key").decode()),
+            SasToken("sv=2024-11-04&sr=c&sp=rl&se=2999-01-01T00%3A00%3A00Z&sig=c2lnbmF0dXJl"),
+        ],
+        ids=["key", "signature"],
+    )
+    def test_a_wrong_one_is_told_with_both_clocks(
+        self, azurite: Azurite, azure_container: str, login: AccountKey | SasToken
+    ) -> None:
+        with pytest.raises(StoreAccessDenied, match="refuses the key, signature or identity") as raised:
+            azurite.store(azure_container, login=login).head("x")
+        assert f"{datetime.now(UTC):%Y-%m-%dT}" in str(raised.value)
+
+    def test_an_expired_signature_is_refused(self, azurite: Azurite, azure_container: str) -> None:
+        store = azurite.store(azure_container, login=SasToken(azurite.sas(azure_container, "racwdl", hours=-1)))
+        with pytest.raises(StoreAccessDenied, match="has expired"):
+            store.head("x")
+
+    @pytest.mark.parametrize(
+        ("login", "message"),
+        [
+            (AccountKey(""), "account's key is empty"),
+            (AccountKey("a2V5\n"), "line's end"),
+            (SasToken("sv=2024"), "no signature"),
+            (SasToken("sig=é"), "no HTTP header can carry"),
+        ],
+    )
+    def test_what_no_request_could_carry_is_refused_at_once(
+        self, azurite: Azurite, login: AccountKey | SasToken, message: str
+    ) -> None:
+        with pytest.raises(CredentialsMissing, match=message):
+            azurite.store("container", login=login)
+
+    def test_a_key_that_is_none_is_told(self, azurite: Azurite) -> None:
+        with pytest.raises(StoreError, match="key"):
+            azurite.store("container", login=AccountKey("no base64!")).head("x")
+
+    def test_no_secret_is_in_any_message_or_repr(self, azurite: Azurite, azure_container: str) -> None:
+        token = azurite.sas(azure_container, "racwdl")
+        signature = token.split("sig=")[1].split("&")[0]
+        dead = spec.AzureStore.model_validate(
+            azurite.spec(azure_container).model_dump(by_alias=True, exclude_none=True)
+            | {"endpoint": f"http://127.0.0.1:{free_port()}/{ACCOUNT}"}
+        )
+        login = SasToken(token)
+        with pytest.raises(StoreUnreachable) as raised:
+            AzureStore(dead, login, None, attempts=1).get("x", max_bytes=1)
+        assert "no answer to" in str(raised.value)
+        assert signature not in f"{raised.value} {login} {AccountKey('secret')}"
+        assert "secret" not in repr(AccountKey("secret"))
+
+
+class TestErrors:
+    def test_no_container_is_told(self, azurite: Azurite) -> None:
+        store = azurite.store("nothing-there")
+        for attempt in (
+            lambda: store.put("x", b"1"),
+            lambda: list(store.list("")),
+            lambda: store.get("x", max_bytes=1),
+        ):
+            with pytest.raises(BucketNotFound, match="no container nothing-there"):
+                attempt()
+
+    def test_an_access_tier_that_azure_has_not_is_refused_before_anything_is_sent(
+        self, azure_store: AzureStore
+    ) -> None:
+        for attempt in (
+            lambda: azure_store.put("x", b"1", storage_class="GLACIER"),
+            lambda: azure_store.begin_upload("x", storage_class="GLACIER"),
+        ):
+            with pytest.raises(StorageClassRefused, match="Hot, Cool, Cold or Archive"):
+                attempt()
+
+    def test_a_leased_blob_is_locked_and_says_how_to_free_it(
+        self, azure_store: AzureStore, azurite: Azurite, azure_container: str
+    ) -> None:
+        azure_store.put("f/1", b"x")
+        azure_store.put("f/2", b"x")
+        lease = azurite.container(azure_container).get_blob_client("prod/f/1").acquire_lease()
+        assert [azure_store.is_locked(key) for key in ("f/1", "f/2", "none")] == [True, False, False]
+        problems = azure_store.erase("f/")
+        assert list(problems) == ["f/1"]
+        assert "lease break" in str(problems["f/1"])
+        lease.release()
+        assert azure_store.erase("f/") == {}
+
+
+@pytest.fixture
+def proxy(azurite: Azurite) -> Iterator[Proxy]:
+    with run_proxy(azurite.endpoint) as running:
+        yield running
+        assert running.is_spent, "a fault that never happened proves nothing"
+
+
+@pytest.fixture
+def store(azurite: Azurite, azure_container: str, proxy: Proxy) -> AzureStore:
+    return azurite.store(azure_container, endpoint=f"{proxy.endpoint}/{ACCOUNT}")
+
+
+def _upload(store: AzureStore) -> Upload:
+    upload = store.begin_upload("big")
+    for number, start, body in [(1, 0, noise(MIB)), (2, MIB, b"end")]:
+        upload.upload_part(number, body, start=start, sha256=hashlib.sha256(body).digest())
+    return upload
+
+
+@pytest.mark.fault
+class TestLine:
+    """Lost answers, broken bodies and bytes that change on the way: the outcome is told as it is, never guessed."""
+
+    def test_a_conditional_write_whose_answer_is_lost_succeeded(self, store: AzureStore, proxy: Proxy) -> None:
+        proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/x")
+        etag = store.put("x", b"mine", if_absent=True)
+        assert store.get("x", max_bytes=10).etag == etag
+        assert len([line for line in proxy.seen if line.startswith("PUT")]) == 2
+
+    def test_a_conditional_write_whose_answer_is_lost_to_another_is_a_conflict(
+        self, store: AzureStore, proxy: Proxy
+    ) -> None:
+        store.put("x", b"theirs")
+        proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/x")
+        with pytest.raises(WriteConflict):
+            store.put("x", b"mine", if_absent=True)
+        assert store.get("x", max_bytes=10).body == b"theirs"
+
+    def test_claims_and_take_overs_whose_answers_are_lost_are_ours(self, store: AzureStore, proxy: Proxy) -> None:
+        proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/resguardo.json")
+        assert claim(store, OURS, take_over_from=None, now=NOW).epoch == 1
+        proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/resguardo.json")
+        assert claim(store, "c2/a/b", take_over_from=f"{OURS}@1", now=NOW).epoch == 2
+
+    @pytest.mark.parametrize("times", [1, 3], ids=["told the second time", "nobody ever hears of it"])
+    def test_a_completion_whose_answer_is_lost_succeeded(self, store: AzureStore, proxy: Proxy, times: int) -> None:
+        upload = _upload(store)
+        proxy.harm(Harm.LOSE_ANSWER, "PUT", "comp=blocklist", times=times)
+        made = upload.complete()
+        assert made == store.head("big")
+        assert made.bytes == MIB + 3
+
+    def test_a_completion_that_never_happened_is_an_error(self, store: AzureStore, proxy: Proxy) -> None:
+        upload = _upload(store)
+        proxy.harm(Harm.BUSY, "PUT", "comp=blocklist", times=3)
+        with pytest.raises(StoreUnreachable):
+            upload.complete()
+        upload.abort()
+        assert store.head("big") is None
+
+    def test_an_upload_that_somebody_gave_up_is_an_error_even_where_another_object_stands(
+        self, store: AzureStore
+    ) -> None:
+        upload = _upload(store)
+        assert store.abort_uploads("big") == 1
+        store.put("big", noise(MIB + 3, seed=7))
+        with pytest.raises(StoreError, match="was given up"):
+            upload.complete()
+        assert store.get("big", max_bytes=2 * MIB).body == noise(MIB + 3, seed=7)
+
+    def test_damage_on_the_way_is_sent_or_read_again_and_never_stored(self, store: AzureStore, proxy: Proxy) -> None:
+        proxy.harm(Harm.DAMAGE_REQUEST, "PUT", "comp=block&")
+        proxy.harm(Harm.DAMAGE_REQUEST, "PUT", f"{KEY}.blocks")
+        proxy.harm(Harm.LOSE_ANSWER, "PUT", "comp=block&")
+        proxy.harm(Harm.BUSY, "PUT", "comp=block&", times=2)
+        data = noise(20 * MIB)
+        entry = seal(store, ID, KEY, ObjectRole.DUMP, [data])
+        proxy.harm(Harm.BREAK_OFF, "GET", f"{KEY}.blocks")
+        proxy.harm(Harm.BREAK_OFF, "GET", f"{KEY}$", times=2)
+        proxy.harm(Harm.DAMAGE_ANSWER, "GET", f"{KEY}$")
+        assert b"".join(open_object(store, ID, entry)) == data
+
+    def test_a_store_that_stays_busy_ends_the_upload_and_its_blocks_are_dropped(
+        self, store: AzureStore, proxy: Proxy, azurite: Azurite, azure_container: str
+    ) -> None:
+        upload = _upload(store)
+        proxy.harm(Harm.BUSY, "PUT", "comp=block&", times=3)
+        with pytest.raises(StoreUnreachable, match="again and again"):
+            upload.upload_part(3, b"more", start=MIB + 3, sha256=hashlib.sha256(b"more").digest())
+        upload.abort()
+        assert list(azurite.container(azure_container).list_blobs(include=["uncommittedblobs"])) == []
+
+    def test_a_body_that_always_breaks_off_is_unreachable(self, store: AzureStore, proxy: Proxy) -> None:
+        store.put("x", b"0123456789")
+        proxy.harm(Harm.BREAK_OFF, "GET", "/prod/x", times=1000)
+        with pytest.raises(StoreUnreachable):
+            store.read_range("x", 0, 10)
+        proxy.heal()
+
+
+class TestTiers:
+    @pytest.mark.parametrize("size", [10, 9 * MIB], ids=["in one request", "in blocks"])
+    @pytest.mark.parametrize("tier", ["Hot", "Cool", "Cold", "Archive"])
+    def test_a_dump_is_in_the_tier_that_was_asked_for(self, azure_store: AzureStore, tier: str, size: int) -> None:
+        entry = seal(azure_store, ID, KEY, ObjectRole.DUMP, [noise(size)], storage_class=tier)
+        assert entry.storage_class == tier
+
+    def test_every_tier_is_tried_and_nothing_is_left(self, azure_store: AzureStore) -> None:
+        probe_classes(azure_store, ["Hot", "Cool", "Cold", "Archive"])
+        assert list(azure_store.list("")) == []
+
+    def test_what_lies_in_the_archive_is_asked_for_and_comes_back(
+        self, azure_store: AzureStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Played: the time that it takes. azurite has a blob online at once, which Azure has after hours."""
+        azure_store.put("x", b"1", storage_class="Archive")
+        azure_store.put("y", b"1")
+        assert azure_store.availability("none") is None
+        assert azure_store.availability("y") is Availability.READY
+        assert azure_store.availability("x") is Availability.FROZEN
+        look = azure_store._properties
+        monkeypatch.setattr(
+            azure_store,
+            "_properties",
+            lambda key: SimpleNamespace(**vars(look(key)) | {"archive_status": "rehydrate-pending-to-hot"}),
+        )
+        assert azure_store.availability("x") is Availability.COMING_BACK
+        monkeypatch.undo()
+        azure_store.bring_back("x", keep=timedelta(days=1))
+        assert azure_store.availability("x") is Availability.READY
+
+    def test_asked_for_again_while_it_comes_back_nothing_more_happens(
+        self, azure_store: AzureStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Played: the answer of Azure, https://learn.microsoft.com/rest/api/storageservices/set-blob-tier."""
+
+        class Blob:
+            def set_standard_blob_tier(self, *_: Any, **__: Any) -> None:
+                raise _answer(409, "BlobBeingRehydrated")
+
+        monkeypatch.setattr(azure_store, "_blob", lambda _: Blob())
+        azure_store.bring_back("x", keep=timedelta(days=1))
+
+
+def _answer(status: int, code: str) -> HttpResponseError:
+    """What the SDK raises for an answer of Azure's."""
+    response = SimpleNamespace(status_code=status, reason="words", headers={"x-ms-error-code": code})
+    return HttpResponseError(message="words", response=response)  # type: ignore[arg-type]
+
+
+class TestEncryptionScope:
+    def test_a_store_that_says_nothing_of_the_scope_is_refused(self, azurite: Azurite, azure_container: str) -> None:
+        """azurite takes the header, and encrypts nothing: the very case that this is for."""
+        store = azurite.store(azure_container, encryptionScope="backups")
+        with pytest.raises(EncryptionNotHonoured, match="with scope backups: it says nothing of a scope"):
+            store.put("x", b"1")
+        with pytest.raises(EncryptionNotHonoured):
+            probe_conditional_writes(store)
+        upload = store.begin_upload("big")
+        upload.upload_part(1, b"x", start=0, sha256=hashlib.sha256(b"x").digest())
+        with pytest.raises(EncryptionNotHonoured):
+            upload.complete()
+
+    def test_a_store_that_confirms_it_is_believed(
+        self, azurite: Azurite, azure_container: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Played: the answers of Azure, which repeat the scope."""
+        store = azurite.store(azure_container, encryptionScope="backups")
+        asked: list[Any] = []
+        made = type(store._blob("x")).upload_blob
+
+        def upload_blob(self: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+            asked.append(options["encryption_scope"])
+            answer: dict[str, Any] = made(self, *arguments, **options)
+            return answer | {"encryption_scope": "backups"}
+
+        monkeypatch.setattr(type(store._blob("x")), "upload_blob", upload_blob)
+        store.put("x", b"1")
+        assert asked == ["backups"]
+
+
+class TestLocks:
+    """Played: azurite knows no immutability. What Azure says of a blob: …/rest/api/storageservices/get-blob-properties."""
+
+    @pytest.mark.parametrize(
+        ("said", "is_locked"),
+        [
+            ({}, False),
+            ({"has_legal_hold": True}, True),
+            ({"immutability_policy": SimpleNamespace(expiry_time=datetime.now(UTC) + timedelta(hours=1))}, True),
+            ({"immutability_policy": SimpleNamespace(expiry_time=datetime.now(UTC) - timedelta(hours=1))}, False),
+        ],
+        ids=["nothing", "a hold", "a policy", "a policy that has ended"],
+    )
+    def test_what_is_held_or_retained_is_locked(
+        self, azure_store: AzureStore, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], is_locked: bool
+    ) -> None:
+        azure_store.put("x", b"1")
+        look = azure_store._properties
+        monkeypatch.setattr(azure_store, "_properties", lambda key: SimpleNamespace(**vars(look(key)) | said))
+        assert azure_store.is_locked("x") is is_locked
+        assert azure_store.default_lock() is None
+
+
+class TestVersions:
+    def test_every_version_goes_the_blob_itself_first(
+        self, azure_store: AzureStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Played: azurite keeps no versions. Here the listing has some, and the deletes are written down."""
+        deleted: list[tuple[str, str | None]] = []
+        found = [("prod/f/1", "v1"), ("prod/f/1", "v2"), ("prod/f/2", "v3"), ("prod/f/keep", "v4")]
+        monkeypatch.setattr(azure_store._eraser, "_versions", lambda _: found)
+        delete = azure_store._eraser._delete_one
+
+        def delete_one(blob: tuple[str, str | None]) -> Any:
+            deleted.append(blob)
+            return delete(blob) if blob[1] is None else (blob[0], None)
+
+        monkeypatch.setattr(azure_store._eraser, "_delete_one", delete_one)
+        for key in ("f/1", "f/keep"):
+            azure_store.put(key, b"x")
+        assert azure_store.erase("f/", but="f/keep") == {}
+        assert (deleted[0], sorted(map(str, deleted[1:]))) == (("prod/f/1", None), sorted(map(str, found[:3])))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tls.crt and tls.key for 127.0.0.1, which vouches for itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt"),
+         "-days", "2", "-subj", "/CN=azurite", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secure(certificate: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """An emulator that speaks TLS, and asks for tokens."""
+    root = tmp_path_factory.mktemp("azurite-tls")
+    with run_azurite(
+        root, "--cert", str(certificate / "tls.crt"), "--key", str(certificate / "tls.key"), "--oauth", "basic"
+    ) as server:
+        yield server
+
+
+def _secure_store(secure: Azurite, login: Any, ca_file: Path | None) -> AzureStore:
+    return AzureStore(secure.spec("backups", prefix="prod"), login, ca_file, attempts=1)
+
+
+class TestTls:
+    def test_a_server_of_an_authority_that_was_named_is_spoken_to_and_no_other(
+        self, secure: Azurite, certificate: Path
+    ) -> None:
+        with pytest.raises(BucketNotFound):
+            _secure_store(secure, ACCOUNT_KEY, certificate / "tls.crt").head("x")
+        with pytest.raises(
+            StoreUnreachable, match=r"no trusted TLS to .*name the authority that vouches for it in caRef"
+        ):
+            _secure_store(secure, ACCOUNT_KEY, None).head("x")
+
+
+TENANT = "0b5a1c9e-6b1c-4b37-9d54-52a1c7b1f9aa"
+
+
+@pytest.fixture
+def authority(certificate: Path) -> Iterator[tuple[str, list[str]]]:
+    """Played: Microsoft Entra's token endpoint. Its token is one that azurite takes: it looks at issuer, audience and times."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            now = int(time.time())
+            claims = {
+                "aud": "https://storage.azure.com", "iss": f"https://sts.windows.net/{TENANT}/", "iat": now - 60, "nbf": now - 60, "exp": now + 3600,
+            }  # fmt: skip
+            token = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
+            self._answer(
+                {"token_type": "Bearer", "expires_in": 3600, "access_token": f"{token}.{_base64(b'unsigned')}"}
+            )
+
+        def do_GET(self) -> None:
+            base = f"https://127.0.0.1:{self.server.server_address[1]}/{TENANT}"
+            self._answer(
+                {
+                    "token_endpoint": f"{base}/oauth2/v2.0/token",
+                    "authorization_endpoint": f"{base}/authorize",
+                    "issuer": f"{base}/v2.0",
+                }
+            )
+
+        def _answer(self, body: dict[str, Any]) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "tls.crt", certificate / "tls.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_address[1]}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+class TestWorkloadIdentity:
+    def test_a_service_accounts_token_is_exchanged_for_one_that_the_store_takes(
+        self, secure: Azurite, authority: tuple[str, list[str]], certificate: Path, tmp_path: Path
+    ) -> None:
+        endpoint, asked = authority
+        (tmp_path / "token").write_text("the service account's token")
+        login = federated(
+            client_id="client", tenant_id=TENANT, token_file=tmp_path / "token", authority=endpoint,
+            connection_verify=str(certificate / "tls.crt"),
+        )  # fmt: skip
+        store = _secure_store(secure, login, certificate / "tls.crt")
+        with pytest.raises(BucketNotFound):
+            store.head("x")  # the store took the token, or it would have said so
+        assert "client_assertion=the+service+account%27s+token" in asked[-1]
+        assert "client_id=client" in asked[-1]
+
+    def test_no_token_is_told_as_what_it_is(self, secure: Azurite, certificate: Path, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text("the service account's token")
+        login = federated(
+            client_id="client", tenant_id=TENANT, token_file=tmp_path / "token",
+            authority=f"https://127.0.0.1:{free_port()}", retry_total=0,
+        )  # fmt: skip
+        with pytest.raises(StoreError) as raised:
+            _secure_store(secure, login, certificate / "tls.crt").head("x")
+        assert raised.value.reason in ("StoreUnreachable", "StoreAccessDenied")
+        assert "the service account's token" not in str(raised.value)
