@@ -36,6 +36,7 @@ from resguardo.api.errors import (
     WriteConflict,
 )
 from resguardo.api.manifest import ObjectRole
+from resguardo.store import azure
 from resguardo.store.azure import AccountKey, AzureStore, SasToken
 from resguardo.store.azure_identity import federated
 from resguardo.store.classes import probe_classes
@@ -260,7 +261,10 @@ class TestLine:
         upload.abort()
         assert list(azurite.container(azure_container).list_blobs(include=["uncommittedblobs"])) == []
 
-    def test_a_body_that_always_breaks_off_is_unreachable(self, store: AzureStore, proxy: Proxy) -> None:
+    def test_a_body_that_always_breaks_off_is_unreachable(
+        self, store: AzureStore, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(azure, "BODY_ATTEMPTS", 2)
         store.put("x", b"0123456789")
         proxy.harm(Harm.BREAK_OFF, "GET", "/prod/x", times=1000)
         with pytest.raises(StoreUnreachable):
