@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures.s3",
     "tests.fixtures.minio",
     "tests.fixtures.azurite",
+    "tests.fixtures.s3_roles",
     "tests.fixtures.stores",
     "tests.fixtures.postgres",
     "tests.fixtures.place",

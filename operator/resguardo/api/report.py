@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from resguardo.api.base import Exchanged, Moment, Whole
 from resguardo.api.conditions import Reason
-from resguardo.api.policy import BackupSummary, Inventory, RetentionSummary
+from resguardo.api.policy import BackupSummary, Inventory, PolicyWarning, RetentionSummary
 from resguardo.api.request import RestoreCheck
 from resguardo.api.text import printable, printable_lines
 
@@ -70,6 +70,8 @@ class Report(Exchanged):
     #: although another ran beside it.
     newest_jobs: Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=NEWEST_JOBS_MAX)] = []
     inventory: Inventory | None = None
+    #: What is odd and holds nothing up, as only a pod can see it.
+    warnings: list[PolicyWarning] = []
     restore: RestoreOutcome | None = None
     #: Where a run of retention paused, its reason is the pause's word: see is_retention_enforced.
     retention: RetentionSummary | None = None
@@ -108,7 +110,11 @@ def _shortened(
     max_text: int, max_omitted: int, max_checks: int, *, max_sentence: int = 120
 ) -> Callable[[Report], Report]:
     def shorten(report: Report) -> Report:
-        update: dict[str, object] = {"message": cut_text(report.message, max_text)}
+        warnings = [
+            warning.model_copy(update={"message": cut_text(warning.message, max_sentence)})
+            for warning in report.warnings[:max_checks]
+        ]
+        update: dict[str, object] = {"message": cut_text(report.message, max_text), "warnings": warnings}
         if report.restore is not None:
             omitted = report.restore.omitted
             kept = [cut_text(item, max_sentence) for item in omitted[:max_omitted]]

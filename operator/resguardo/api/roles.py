@@ -5,12 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
-from pydantic import GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
 from resguardo.api.base import Written
-from resguardo.api.fields import cel, validations
+from resguardo.api.fields import ObjectName, cel, validations
 
 
 class Role(StrEnum):
@@ -28,7 +28,12 @@ class Identity(Written):
     """Who pods are to a store, in exactly one of several ways."""
 
     #: The fields that are ways; the others belong to whichever is set.
-    ways: ClassVar[tuple[str, ...]] = ()
+    ways: ClassVar[tuple[str, ...]] = ("service_account_name",)
+
+    service_account_name: ObjectName | None = Field(
+        None,
+        description="A ServiceAccount that the cloud knows: the role's pods run as it, and have no key of their own.",
+    )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -77,6 +82,11 @@ class RoleCredentials(Identity):
         if self._set_ways == 1 and named:
             raise ValueError(self._unused())
         return self
+
+    def of(self, role: Role) -> Identity:
+        """The identity of a role: its own, or that of all that have none."""
+        own: Identity | None = getattr(self, role.value)
+        return own or self
 
     @classmethod
     def _several(cls) -> str:

@@ -43,10 +43,6 @@ class S3Identity(Identity):
     ways: ClassVar[tuple[str, ...]] = ("secret_ref", "service_account_name")
 
     secret_ref: S3CredentialsRef | None = Field(None, description="A Secret with an access key.")
-    service_account_name: ObjectName | None = Field(
-        None,
-        description="A ServiceAccount that the cloud knows (IRSA, EKS Pod Identity): the role's pods run as it, and have no key.",
-    )
     assume_role: AssumedRole | None = Field(None, description="A role to assume with that, before the store is used.")
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from resguardo.api.azure import AzureStore
 from resguardo.api.fields import Union
-from resguardo.api.roles import Role
+from resguardo.api.roles import Role, RoleCredentials
 from resguardo.api.s3 import S3Store
 from resguardo.api.volume import VolumeStore
 
@@ -18,16 +18,23 @@ class Store(Union):
     azure: AzureStore | None = Field(None, description="A container of Azure Blob Storage.")
     volume: VolumeStore | None = Field(None, description="A volume that pods mount, such as a NAS' export.")
 
+    @property
+    def credentials(self) -> RoleCredentials | None:
+        """Who pods are to the store; None where it asks nobody."""
+        cloud = self.s3 or self.azure
+        return cloud.credentials if cloud else None
+
     def service_account(self, role: Role) -> str | None:
         """The ServiceAccount as which the pods of a role prove who they are; None where they are given a secret."""
-        cloud = self.s3 or self.azure
-        return cloud.credentials.of(role).service_account_name if cloud else None
+        return self.credentials.of(role).service_account_name if self.credentials else None
 
-    @property
-    def sets_roles_apart(self) -> bool:
-        """Whether who writes is not who prunes."""
-        cloud = self.s3 or self.azure
-        return cloud is not None and cloud.credentials.of(Role.WRITER) != cloud.credentials.of(Role.PRUNER)
+    def sharers(self, role: Role) -> frozenset[Role]:
+        """The other roles that are the same to the store."""
+        others = frozenset(Role) - {role}
+        if self.credentials is None:
+            return others
+        own = self.credentials.of(role)
+        return frozenset(other for other in others if self.credentials.of(other) == own)
 
     @property
     def classes(self) -> dict[str, str]:

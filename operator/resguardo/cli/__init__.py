@@ -7,17 +7,18 @@ import re
 import sys
 from contextlib import nullcontext
 from datetime import timedelta
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from resguardo.cli import marks, reading
-from resguardo.cli.inputs import Files, only, read_documents, read_policy, refuse
+from resguardo.cli.inputs import Files, fail, only, read_documents, read_place, read_policy, refuse
 from resguardo.cli.keys import keys
 from resguardo.cli.retention import retention
-from resguardo.cli.tasks import CredentialsDirectory, perform
+from resguardo.cli.tasks import CredentialsDirectory, perform, surroundings
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -59,9 +60,26 @@ def _root(
     pass
 
 
+class RoleName(StrEnum):
+    """The three roles in a store."""
+
+    WRITER = "writer"
+    PRUNER = "pruner"
+    READER = "reader"
+
+
 @app.command()
-def check(filename: Files, credentials: CredentialsDirectory = None) -> None:
+def check(
+    filename: Files,
+    credentials: CredentialsDirectory = None,
+    role: Annotated[
+        RoleName | None,
+        typer.Option(help="Show what the keys given may do, and whether that fits this role; nothing else is tried."),
+    ] = None,
+) -> None:
     """Try a policy: log in, look for missing rights, write to the bucket, claim the prefix."""
+    if role is not None:
+        _check_role(filename, credentials, role.value)
     from resguardo.api.durations import parse_duration
     from resguardo.api.report import Task
     from resguardo.jobs.check import check as work
@@ -70,6 +88,31 @@ def check(filename: Files, credentials: CredentialsDirectory = None) -> None:
     policy = read_policy(filename)
     timeout = min(parse_duration(policy.spec.timeout), CHECK_TIMEOUT)
     perform(Task.CHECK, subject_of(policy), partial(work, policy), timeout, credentials)
+
+
+def _check_role(filename: list[Path], credentials: Path | None, name: str) -> NoReturn:
+    from rich.console import Console
+
+    from resguardo.api.errors import ResguardoError, StoreAccessDenied
+    from resguardo.api.roles import Role
+    from resguardo.jobs.access import print_rights
+    from resguardo.rules.access import judge
+    from resguardo.store.rights import try_rights
+
+    role = Role(name)
+    spec = read_place(filename).store
+    found, _ = surroundings(credentials)
+    try:
+        store = found.open_store(spec, role=role)
+        findings = judge(role, try_rights(store), shares=spec.sharers(role))
+    except ResguardoError as error:
+        fail(error)
+    typer.echo(f"{role} of {store.location}")
+    print_rights(findings, Console())
+    missing = sum(finding.is_missing for finding in findings)
+    too_many = sum(finding.is_too_much for finding in findings)
+    typer.echo(f"{missing} rights are missing, and {too_many} are too many")
+    raise typer.Exit(StoreAccessDenied.exit_status if missing else 0)
 
 
 @app.command()

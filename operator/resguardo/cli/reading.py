@@ -120,14 +120,15 @@ def verify(
         for verified in job.verify(
             document, found.open_store(document.spec.store, role=Role.READER), which, progress, identities
         ):
+            told = "" if verified.is_written_down else ". The bucket does not say so: these keys may not write there"
             if verified.is_unopened and verified.problem is None:
                 unseen = "it is encrypted, and without an age identity nobody can look inside"
-                typer.echo(f"{verified.id}: as it was written, {print_size(verified.bytes)}; {unseen}")
+                typer.echo(f"{verified.id}: as it was written, {print_size(verified.bytes)}; {unseen}{told}")
             elif verified.problem is None:
-                typer.echo(f"{verified.id}: whole, {print_size(verified.bytes)}")
+                typer.echo(f"{verified.id}: whole, {print_size(verified.bytes)}{told}")
             else:
                 status = verified.problem.exit_status
-                typer.echo(printable(f"{verified.id}: {verified.problem.reason}: {verified.problem}"), err=True)
+                typer.echo(printable(f"{verified.id}: {verified.problem.reason}: {verified.problem}{told}"), err=True)
     except ResguardoError as error:
         fail(error)
     raise typer.Exit(status)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from resguardo.api.conditions import Condition, ConditionStatus, Reason
-from resguardo.api.policy import BackupPolicy
+from resguardo.api.policy import BackupPolicy, BackupPolicyStatus, PolicyWarning
 from resguardo.controller.objects import check_job_name
 from resguardo.controller.outcome import REPORTED_REASONS
 from resguardo.controller.runs import Run
+from resguardo.rules.access import WRITER_MAY_REMOVE
 from resguardo.rules.backoff import delay
 from resguardo.rules.conditions import Verdict
 
@@ -82,6 +83,15 @@ def plan(
     if now >= due:
         return CheckPlan(attempt=attempt + 1, superseded=superseded)
     return CheckPlan(look_again_at=due, superseded=superseded)
+
+
+def check_warnings(latest: Run | None, previous: BackupPolicyStatus, *, generation: int) -> list[PolicyWarning]:
+    """What the newest check of this content saw; as long as it has not ended, what the one before it did."""
+    if latest is not None and latest.report is not None:
+        return latest.report.warnings
+    if previous.observed_generation != generation:
+        return []
+    return [warning for warning in previous.warnings if warning.reason == WRITER_MAY_REMOVE]
 
 
 def _checking() -> Verdict:

@@ -13,7 +13,7 @@ from resguardo.api.documents import read_document
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import DocumentInvalid
 from resguardo.api.names import BACKUP_REQUESTED_ANNOTATION
-from resguardo.api.policy import BackupPolicy, BackupPolicyStatus
+from resguardo.api.policy import WARNINGS_MAX, BackupPolicy, BackupPolicyStatus
 from resguardo.api.report import Task
 from resguardo.api.schedule import next_time
 from resguardo.controller import acceptance
@@ -100,8 +100,10 @@ class _Reconcile:
         policy, now = self.policy, self.now
         checks = [run for run in self.runs if run.task == Task.CHECK]
         history = read_history(policy, self.runs, self.previous)
+        latest_check = acceptance.latest_check(policy, checks)
+        seen_by_check = acceptance.check_warnings(latest_check, self.previous, generation=policy.metadata.generation)
         check_verdict = acceptance.judge(
-            acceptance.latest_check(policy, checks),
+            latest_check,
             find(self.previous.conditions, PolicyCondition.ACCEPTED),
             generation=policy.metadata.generation,
         )
@@ -120,7 +122,7 @@ class _Reconcile:
         status = BackupPolicyStatus(
             observed_generation=policy.metadata.generation,
             conditions=conditions,
-            warnings=advise(policy.spec),
+            warnings=[*advise(policy.spec), *seen_by_check][:WARNINGS_MAX],
             place=history.place,
             last_backup=history.last_backup,
             inventory=history.inventory,

@@ -15,6 +15,7 @@ from resguardo.api.errors import LockOutlivesMaxAge, PermissionDenied, Resguardo
 from resguardo.api.names import ACCEPT_ANNOTATION, ACCEPT_PLAN_ANNOTATION, CLUSTER_ID_ANNOTATION, TAKE_OVER_ANNOTATION
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.roles import Role
+from resguardo.jobs.access import writer_warnings
 from resguardo.jobs.task import Context, Findings
 from resguardo.jobs.trust import signing_key_of, trust_of
 from resguardo.postgres.connection import Server
@@ -89,6 +90,7 @@ def _check_store(policy: BackupPolicy, context: Context) -> None:
     probe_conditional_writes(store)
     require_max_age(policy, store)
     probe_classes(store, policy.spec.store.classes.values())
+    context.findings.warnings += writer_warnings(policy, store)
     context.progress.step("the store: claiming the prefix, reading the inventory")
     claim_prefix(store, policy)
     write_down_what_is_accepted(store, policy)

@@ -18,7 +18,7 @@ import structlog
 
 from resguardo.api.durations import print_duration
 from resguardo.api.errors import NO_ROOM, DeadlineExceeded, DiskFull, ResguardoError, Stopped
-from resguardo.api.policy import BackupPolicy, BackupSummary, Inventory, RetentionSummary
+from resguardo.api.policy import BackupPolicy, BackupSummary, Inventory, PolicyWarning, RetentionSummary
 from resguardo.api.report import Report, RestoreOutcome, Subject, Task
 from resguardo.api.request import RestoreRequest
 from resguardo.jobs.credentials import Credentials
@@ -37,6 +37,7 @@ class Findings:
     newest_backup: BackupSummary | None = None
     newest_jobs: list[str] = field(default_factory=list)
     inventory: Inventory | None = None
+    warnings: list[PolicyWarning] = field(default_factory=list)
     restore: RestoreOutcome | None = None
     retention: RetentionSummary | None = None
     #: The reason and message of success.
@@ -187,6 +188,7 @@ def perform(
         newest_backup=findings.newest_backup,
         newest_jobs=findings.newest_jobs,
         inventory=findings.inventory,
+        warnings=findings.warnings,
         restore=findings.restore,
         retention=findings.retention,
     )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
+
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import (
     BackupNotFound,
@@ -19,6 +21,7 @@ from resguardo.api.errors import (
     ResguardoError,
     RestoreFailed,
     ServerVersionUnsupported,
+    StoreAccessDenied,
 )
 from resguardo.api.manifest import Manifest, ObjectRole
 from resguardo.api.policy import BackupPolicy
@@ -39,6 +42,8 @@ from resguardo.store.marks import Verification, record_verification
 from resguardo.store.ownership import read_owner
 from resguardo.store.protocol import Store
 
+log = structlog.get_logger()
+
 LATEST, ALL = "latest", "all"
 
 #: What says something about the backup, and not about the store, this machine or this version.
@@ -54,6 +59,8 @@ class Verified:
     problem: ResguardoError | None
     #: Whether only its bytes were compared, since nothing was given that opens it.
     is_unopened: bool = False
+    #: Whether what came of it stands in the bucket now; the keys may not be allowed to write.
+    is_written_down: bool = True
 
 
 def verify(
@@ -62,8 +69,8 @@ def verify(
     """Read backups again: the one with an id, the `latest`, or `all`, the oldest first, those in an archive last.
 
     Each size and each digest is compared with the manifest, and pg_restore reads the dump to its end. What came of it
-    stands in the bucket from then on: a damaged backup is no good one any more, until it was verified again. Each may take
-    the policy's timeout. Of an encrypted backup, the inside is read with `identities` alone; without, its bytes are compared.
+    stands in the bucket from then on, if the keys may write it there: a damaged backup is no good one any more, until it was
+    verified again. Each may take the policy's timeout. Of an encrypted backup, the inside is read with `identities` alone; without, its bytes are compared.
     Raises PrefixOwned, BackupNotFound, and what keeps a backup from being read without being its
     fault: the store's errors, ServerVersionUnsupported for a pg_restore that is too old, DeadlineExceeded.
     """
@@ -106,7 +113,11 @@ def _verify(
     except _DAMAGE as error:
         problem = error
     message = str(problem) if problem else ""
-    record_verification(store, manifest.id, Verification(at=datetime.now(UTC), ok=problem is None, message=message))
+    try:
+        record_verification(store, manifest.id, Verification(at=datetime.now(UTC), ok=problem is None, message=message))
+    except StoreAccessDenied as denied:
+        log.warning("what came of it is not written down", backup=manifest.id, problem=str(denied))
+        return Verified(manifest.id, manifest.bytes, problem, is_unopened, is_written_down=False)
     return Verified(manifest.id, manifest.bytes, problem, is_unopened)
 
 

@@ -24,6 +24,7 @@ from resguardo.api.errors import (
     StoreError,
     WriteConflict,
 )
+from resguardo.rules.access import Right
 from resguardo.store.azure_client import (
     ABORT_ATTEMPTS,
     ATTEMPTS,
@@ -227,6 +228,10 @@ class AzureStore:
     def default_lock(self) -> Span | None:
         """None: only those who manage the account are told."""
         return None
+
+    def special_rights(self, key: str) -> Mapping[Right, bool]:  # noqa: ARG002
+        """None: whether a blob's versions may go, and what is locked, shows only where there are some."""
+        return {}
 
     def clock(self) -> datetime:
         """The Date of an answer: every server that has a clock sends one (RFC 9110, 6.6.1)."""

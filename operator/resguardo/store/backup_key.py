@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
@@ -124,7 +125,8 @@ def add_key(store: Store, manifest: Manifest, key: BackupKey, recipients: Sequen
         store.put(f"{base}.age", key.seal(manifest.id, wanted), if_absent=True, content_type="text/plain")
     except WriteConflict:
         log.info("this key was sealed to these recipients before, and only that was not written down", object=base)
-    store.put(f"{base}.json", _Added(at=at, recipients=wanted).to_json().encode())
+    with suppress(WriteConflict):  # told a moment ago, by somebody who added the same
+        store.put(f"{base}.json", _Added(at=at, recipients=wanted).to_json().encode(), if_absent=True)
     return True
 
 

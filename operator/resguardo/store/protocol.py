@@ -11,6 +11,7 @@ from typing import Protocol
 from resguardo.api.durations import Span
 from resguardo.api.errors import StoreError
 from resguardo.api.manifest import StoreEncryption
+from resguardo.rules.access import Right
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Upload(Protocol):
     def complete(self) -> ObjectInfo:
         """Make the object of all parts sent, in the order of their numbers, and give what the store then shows.
 
-        Returns only when the object is there with the size of its parts. Once.
+        Returns only when the object is there with the size of its parts. Once. Raises WriteConflict where another object
+        stands at the key, with a store that can tell in one step.
         """
 
     def abort(self) -> None:
@@ -134,6 +136,12 @@ class Store(Protocol):
 
     def default_lock(self) -> Span | None:
         """For how long the store refuses to delete a new object, whoever writes it; None where it does not, or does not say."""
+
+    def special_rights(self, key: str) -> Mapping[Right, bool]:
+        """Which rights the keys have that not each kind of store knows, tried at a key where nothing is, changing nothing.
+
+        What does not apply, such as versions in a bucket that keeps none, is left out.
+        """
 
     def clock(self) -> datetime:
         """The store's own time, by which it dates what it stores; to the second."""

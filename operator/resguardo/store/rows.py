@@ -37,7 +37,7 @@ def write_rows(store: Store, backup_id: str, rows: Mapping[int, int | None], *, 
     large.sort(key=lambda table: (table[1] is not None, -(table[1] or 0), table[0]))
     document = _Rows(tables=large[:TABLES_MAX])
     # Not to_json: what was not counted is said, and not left out.
-    store.put(rows_key(backup_id), document.model_dump_json(by_alias=True).encode())
+    store.put(rows_key(backup_id), document.model_dump_json(by_alias=True).encode(), if_absent=True)
 
 
 def read_rows(store: Store, backup_id: str) -> dict[int, int | None]:

@@ -17,6 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from resguardo.api import s3 as spec
 from resguardo.api.durations import Span
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, StoreError, WriteConflict
+from resguardo.rules.access import Right
 from resguardo.store.body import part_body
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.s3_classes import S3Archive
@@ -33,7 +34,6 @@ from resguardo.store.s3_encryption import S3Encryption
 from resguardo.store.s3_erase import S3Eraser
 from resguardo.store.s3_errors import (
     DAMAGED_CODES,
-    MISSING_CODES,
     RACE_CODE,
     BodyBrokeOff,
     Request,
@@ -43,11 +43,13 @@ from resguardo.store.s3_errors import (
 )
 from resguardo.store.s3_locks import S3Locks
 from resguardo.store.s3_login import AccessKeys, Login
+from resguardo.store.s3_look import look
+from resguardo.store.s3_rights import special_rights
 from resguardo.store.s3_upload import S3Upload, info_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, PutObjectOutputTypeDef
 
 __all__ = ["ATTEMPTS", "PATIENT_ATTEMPTS", "AccessKeys", "S3Store"]
 
@@ -110,7 +112,7 @@ class S3Store:
         if storage_class is not None:
             options["StorageClass"] = storage_class
 
-        def write() -> str:
+        def write() -> PutObjectOutputTypeDef:
             with self._translated("s3:PutObject", key) as request:
                 answer = self._client.put_object(
                     Bucket=self._bucket,
@@ -122,27 +124,23 @@ class S3Store:
                     **options,
                 )
             self._encryption.require(answer, request)
-            return answer["ETag"]
+            return answer
 
         try:
-            etag = _again(write, when=_is_resent)
+            answer = _again(write, when=_is_resent)
         except (WriteConflict, ObjectMissing):
             # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
             # was lost and which botocore sent again: what stands there says. It may be older than the wish for encryption.
             return self._identical(key, body)
         if self._encryption.is_asked:
-            self._look_how_it_is_encrypted(key, etag)
-        return etag
+            self._look_how_it_is_encrypted(key, answer)
+        return answer["ETag"]
 
-    def _look_how_it_is_encrypted(self, key: str, etag: str) -> None:
+    def _look_how_it_is_encrypted(self, key: str, told: PutObjectOutputTypeDef) -> None:
         with self._translated("s3:GetObject", key) as request:
-            try:
-                there = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
-            except ClientError as error:
-                if code_of(error) in MISSING_CODES:
-                    return  # somebody else's delete, a moment ago
-                raise
-        if there["ETag"] == etag:  # else somebody else's write, about which nothing was asked
+            there = look(self._client, self._bucket, self._prefix + key, told=told)
+        # Else somebody else's delete or write, a moment ago, about which nothing was asked.
+        if there is not None and there["ETag"] == told["ETag"]:
             self._encryption.require(there, request)
 
     def _identical(self, key: str, body: bytes) -> str:
@@ -178,13 +176,8 @@ class S3Store:
     def head(self, key: str) -> ObjectInfo | None:
         """What stands at a key."""
         with self._translated("s3:GetObject", key):
-            try:
-                answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
-            except ClientError as error:
-                if code_of(error) in MISSING_CODES:
-                    return None
-                raise
-        return info_of(key, answer)
+            answer = look(self._client, self._bucket, self._prefix + key)
+        return info_of(key, answer) if answer is not None else None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects in the order of their keys, page by page."""
@@ -222,6 +215,10 @@ class S3Store:
     def default_lock(self) -> Span | None:
         """The retention that the bucket gives each new object."""
         return self._locks.default_lock()
+
+    def special_rights(self, key: str) -> Mapping[Right, bool]:
+        """About versions and locks."""
+        return special_rights(self._client, Request("s3:*", self._bucket, self._prefix + key, self._endpoint))
 
     def clock(self) -> datetime:
         """The Date of an answer: every server that has a clock sends one (RFC 9110, 6.6.1)."""

@@ -33,6 +33,8 @@ from resguardo.api.errors import (
 RACE_CODE = "ConditionalRequestConflict"
 MISSING_CODES = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
 UPLOAD_GONE_CODES = frozenset({"NoSuchUpload"})
+#: Something stands already where nothing was to be.
+STANDS_CODES = frozenset({"PreconditionFailed"})
 #: What arrived is not what was sent: send it again.
 DAMAGED_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,7 +27,16 @@ from resguardo.store.body import part_body
 from resguardo.store.protocol import ObjectInfo
 from resguardo.store.s3_classes import class_of
 from resguardo.store.s3_encryption import S3Encryption, encryption_of
-from resguardo.store.s3_errors import DAMAGED_CODES, MISSING_CODES, UPLOAD_GONE_CODES, Request, code_of, translate
+from resguardo.store.s3_errors import (
+    DAMAGED_CODES,
+    MISSING_CODES,
+    STANDS_CODES,
+    UPLOAD_GONE_CODES,
+    Request,
+    code_of,
+    translate,
+)
+from resguardo.store.s3_look import look
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -101,31 +111,17 @@ class S3Upload:
             raise AssertionError(f"parts {numbers} are not 1 to {len(numbers)}")
         made_etag = None
         try:
-            answer = self._patient_client.complete_multipart_upload(
-                Bucket=self._request.bucket,
-                Key=self._request.key,
-                UploadId=self._upload_id,
-                MultipartUpload={
-                    "Parts": [
-                        {
-                            "PartNumber": number,
-                            "ETag": self._parts[number].etag,
-                            "ChecksumSHA256": b64encode(self._parts[number].sha256).decode(),
-                        }
-                        for number in numbers
-                    ]
-                },
-            )
+            answer = self._complete(numbers)
         except (ClientError, BotoCoreError) as error:
             # botocore sends it again when the answer is lost, and the upload that was completed is then gone.
             failure = translate(error, self._request)
-            if isinstance(error, ClientError) and code_of(error) not in UPLOAD_GONE_CODES:
+            if isinstance(error, ClientError) and code_of(error) not in UPLOAD_GONE_CODES | STANDS_CODES:
                 raise failure from error
             found = self._look(failure)
             if found is None or not self._is_proven(found):
                 raise failure from error
         else:
-            found = self._look_until_there()
+            found = self._look_until_there(answer)
             made_etag = answer["ETag"]
         self._is_complete = True
         return self._confirmed(found, made_etag)
@@ -142,17 +138,37 @@ class S3Upload:
             if code_of(error) not in UPLOAD_GONE_CODES | MISSING_CODES:
                 raise translate(error, replace(self._request, action="s3:AbortMultipartUpload")) from error
 
-    def _look(self, failure: StoreError | None) -> dict[str, Any] | None:
+    def _complete(self, numbers: list[int]) -> Mapping[str, Any]:
+        parts = [
+            {
+                "PartNumber": number,
+                "ETag": self._parts[number].etag,
+                "ChecksumSHA256": b64encode(self._parts[number].sha256).decode(),
+            }
+            for number in numbers
+        ]
+        complete: Callable[..., Mapping[str, Any]] = partial(
+            self._patient_client.complete_multipart_upload,
+            Bucket=self._request.bucket,
+            Key=self._request.key,
+            UploadId=self._upload_id,
+            MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item, unused-ignore]
+        )
         try:
-            return dict(
-                self._client.head_object(Bucket=self._request.bucket, Key=self._request.key, ChecksumMode="ENABLED")
-            )
+            # So that a bucket policy can demand it of whoever writes there: nothing of a backup is ever overwritten.
+            return complete(IfNoneMatch="*")
+        except ClientError as error:
+            if code_of(error) != "NotImplemented":
+                raise
+            return complete()
+
+    def _look(self, failure: StoreError | None, told: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        try:
+            return look(self._client, self._request.bucket, self._request.key, told=told)
         except (ClientError, BotoCoreError) as error:
-            if code_of(error) in MISSING_CODES:
-                return None
             raise failure or translate(error, replace(self._request, action="s3:GetObject")) from error
 
-    def _look_until_there(self) -> dict[str, Any] | None:
+    def _look_until_there(self, told: Mapping[str, Any]) -> dict[str, Any] | None:
         # A second attempt may be told success while the server is still busy with the first.
         looking = Retrying(
             retry=retry_if_result(lambda found: found is None),
@@ -160,7 +176,7 @@ class S3Upload:
             wait=wait_random_exponential(multiplier=0.25, max=5),
             retry_error_callback=lambda _state: None,
         )
-        return looking(self._look, None)
+        return looking(self._look, None, told)
 
     def _is_proven(self, found: dict[str, Any]) -> bool:
         """Whether what is there is made of these very parts: by the store's checksum, or by the ETag of AWS' making."""

@@ -195,6 +195,7 @@ class StreamUpload:
         self._store.put(
             self._full_key,
             bytes(self._buffer),
+            if_absent=True,
             content_type="application/octet-stream",
             storage_class=self._storage_class,
         )
@@ -216,7 +217,7 @@ class StreamUpload:
         if len(blocks) != blocks_of(self._bytes):
             raise AssertionError(f"{len(blocks)} blocks for {self._bytes} bytes")
         key = blocks_key(self._full_key)
-        self._store.put(key, blocks.text, content_type="text/plain")
+        self._store.put(key, blocks.text, if_absent=True, content_type="text/plain")
         if (there := self._head(key)).bytes != len(blocks.text):
             raise ObjectCorrupt(f"object {key} has {there.bytes} bytes, and {len(blocks.text)} were sent")
         return blocks

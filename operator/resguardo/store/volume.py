@@ -28,6 +28,7 @@ from resguardo.api.errors import (
     StoreError,
     WriteConflict,
 )
+from resguardo.rules.access import Right
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.volume_errors import translated
 from resguardo.store.volume_lock import locked
@@ -163,6 +164,10 @@ class VolumeStore:
     def default_lock(self) -> Span | None:
         """None."""
         return None
+
+    def special_rights(self, key: str) -> Mapping[Right, bool]:  # noqa: ARG002
+        """It keeps no versions, and locks nothing."""
+        return {}
 
     def clock(self) -> datetime:
         """The time at which the file system, or its server, dates a new file; the machine's own where none may be written."""

@@ -1,0 +1,468 @@
+"""Writer, pruner and reader with the policies that docs/access ships, on a server that enforces them: each does its work and no more.
+
+The policies are those files, with the bucket's name in the place of the documented one. What only AWS enforces is not tried here: the
+conditions of docs/access/bucket-policy.json, which versitygw refuses to take, and the rights to use a KMS key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from resguardo.api.roles import Role
+from resguardo.rules.access import Finding, Right, judge
+from resguardo.store import s3_client
+from resguardo.store.discard import forbid_manifest
+from resguardo.store.rights import try_rights
+from tests.fixtures.history import History
+from tests.fixtures.place import Place
+from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
+from tests.fixtures.s3 import ROOT, AccessKeys, S3Server
+from tests.fixtures.s3_roles import BUCKET, DOCUMENTED, IamServer, documented
+from tests.fixtures.specs import AGE
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+WRITER, PRUNER, READER = Role.WRITER, Role.PRUNER, Role.READER
+
+
+@pytest.fixture
+def place(postgres_server: PostgresServer, iam_server: IamServer, iam_bucket: str, tmp_path: Path) -> Place:
+    """A database, and a bucket in which every role has its own keys."""
+    database = postgres_server.fresh_database(
+        "portal", "CREATE TABLE peticoes AS SELECT n AS id FROM generate_series(1, 1000) n"
+    )
+    role = postgres_server.make_role("copia", attributes="LOGIN SUPERUSER")
+    made = Place(postgres_server, iam_server, tmp_path, iam_bucket, database, role)
+    made.credentials(database__username=role, database__password=ROLE_PASSWORD)
+    return made
+
+
+def act_as(place: Place, keys: AccessKeys) -> None:
+    place.credentials(store__access_key_id=keys.access_key_id, store__secret_access_key=keys.secret_access_key)
+
+
+def test_a_backup_is_made_verified_and_restored_by_roles_that_can_do_nothing_else(
+    place: Place, iam_server: IamServer
+) -> None:
+    """given the documented policies, when each task runs with its own role's keys, then it does its whole work; of another's, none"""
+    keys = {role: iam_server.make_role(role, place.bucket) for role in Role}
+    place.grow_noise()
+    policy = place.policy()
+
+    act_as(place, keys[WRITER])
+    report, _, _ = place.run("check", "-f", policy)
+    assert report.reason == "CheckPassed"
+    report, _, log = place.run("backup", "-f", policy)
+    assert report.backup is not None
+    assert "may not do" not in log, "nothing was asked for that the writer may not do"
+    assert place.uploads() == []
+    (dump,) = [key for key in place.object_keys() if key.endswith("/data/dump.zst")]
+    head = place.s3.root.head_object(Bucket=place.bucket, Key=dump)
+    assert head["ContentLength"] > 8 * 1024 * 1024, "it was an upload of several parts"
+    assert place.fail("restore", "-f", place.request("by-the-writer"), "-f", policy).reason == "StoreAccessDenied"
+
+    act_as(place, keys[READER])
+    assert place.fail("backup", "-f", policy).reason == "StoreAccessDenied"
+    assert place.fail("check", "-f", policy).reason == "StoreAccessDenied"
+    output, _ = place.start("catalog", "-f", policy, "-o", "json").communicate(timeout=60)
+    assert [backup["id"] for backup in json.loads(output)["backups"]] == [report.backup.id]
+    output, _ = place.start("verify", "latest", "-f", policy).communicate(timeout=60)
+    assert output.decode().startswith(f"{report.backup.id}: whole, ")
+    assert output.decode().endswith("The bucket does not say so: these keys may not write there\n")
+    place.postgres.drop_database(place.database)
+    restored, _, _ = place.run("restore", "-f", place.request("by-the-reader"), "-f", policy)
+    assert restored.reason == "Restored"
+
+    act_as(place, keys[PRUNER])
+    assert place.fail("backup", "-f", policy).reason == "StoreAccessDenied"
+    assert (
+        place.fail("restore", "-f", place.request("by-the-pruner", database="other"), "-f", policy).reason
+        == "StoreAccessDenied"
+    )
+
+
+@pytest.mark.parametrize("kind", ["plain", "versioned", "locked"])
+def test_retention_removes_with_the_pruners_keys_alone(iam_server: IamServer, tmp_path: Path, kind: str) -> None:
+    """given ten backups, of which seven days are kept, when the pruner runs twice, then two are gone, with all their versions"""
+    bucket = iam_server.make_bucket(locks=kind == "locked")
+    if kind != "plain":  # AWS does so by itself where there are locks
+        iam_server.root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    history = History(iam_server, bucket, tmp_path)
+    history.claim()
+    if kind != "plain":  # versitygw removes no version that it did not make itself
+        history._write = lambda key, body, at: history.put(key, body, at=at)  # type: ignore[method-assign]
+    ids = history.add_days(10)
+    kept = ids[2:]
+    if kind == "locked":
+        hold = {"Bucket": bucket, "Key": f"prod/backups/{ids[0]}/manifest.json"}
+        iam_server.root.put_object_legal_hold(**hold, LegalHold={"Status": "ON"})  # type: ignore[arg-type]
+        kept = [ids[0], *ids[2:]]
+    attempt = history.add_attempt(datetime.now(UTC) - timedelta(days=300), ended=True)
+    history = replace(history, keys=iam_server.make_role(PRUNER, bucket))
+    for _ in range(2):
+        report = history.enforce()
+        assert (report.reason, report.succeeded) == ("RetentionEnforced", True), report.message
+        history.age_markers()
+    assert history.backups == kept
+    assert not any(attempt in key for key in history.under())
+    gone = set(ids) - set(kept)
+    versions = iam_server.root.list_object_versions(Bucket=bucket, Prefix="prod/backups/")
+    assert not [one for one in versions.get("Versions", []) if one["Key"].split("/")[2] in gone]
+
+
+def test_the_pruner_clears_away_what_a_killed_backup_has_left(iam_server: IamServer, iam_bucket: str) -> None:
+    keys = iam_server.make_role(PRUNER, iam_bucket)
+    iam_server.root.put_object(
+        Bucket=iam_bucket, Key="prod/backups/20261123T050000Z-3f9a1c/data/dump.zst", Body=b"half"
+    )
+    store = iam_server.store(iam_bucket, keys=keys)
+    assert forbid_manifest(store, "20261123T050000Z-3f9a1c")
+    assert store.erase("backups/20261123T050000Z-3f9a1c/") == {}
+    assert list(store.list("")) == []
+
+
+@pytest.mark.parametrize("role", [WRITER, READER])
+def test_retention_with_another_roles_keys_changes_nothing(history_of: Callable[[Role], History], role: Role) -> None:
+    history = history_of(role)
+    before = history.under()
+    assert history.enforce().reason == "StoreAccessDenied"
+    assert history.under() == before
+
+
+@pytest.fixture
+def history_of(iam_server: IamServer, iam_bucket: str, tmp_path: Path) -> Callable[[Role], History]:
+    """Ten backups, and a role's keys."""
+    history = History(iam_server, iam_bucket, tmp_path)
+    history.claim()
+    history.add_days(10)
+    return lambda role: replace(history, keys=iam_server.make_role(role, iam_bucket))
+
+
+FOLDER = "prod/backups/20261123T050000Z-3f9a1c"
+THERE = [
+    f"{FOLDER}/data/dump.zst", f"{FOLDER}/data/dump.zst.blocks", f"{FOLDER}/data/globals.sql.zst", f"{FOLDER}/census.json.zst",
+    f"{FOLDER}/rows.json", f"{FOLDER}/manifest.json", f"{FOLDER}/key.age", "prod/resguardo.json",
+    "prod/attempts/20261123T050000Z-3f9a1c.json", "prod/verified/20261123T050000Z-3f9a1c.json",
+    "prod/trash/20261123T050000Z-3f9a1c.json", "prod/pins/20261123T050000Z-3f9a1c.json", "homolog/backups/x/manifest.json",
+]  # fmt: skip
+
+
+def _get(key: str) -> Callable[[S3Client, str], object]:
+    return lambda client, bucket: client.get_object(Bucket=bucket, Key=key)
+
+
+def _put(key: str) -> Callable[[S3Client, str], object]:
+    return lambda client, bucket: client.put_object(Bucket=bucket, Key=key, Body=b"theirs")
+
+
+def _delete(key: str) -> Callable[[S3Client, str], object]:
+    return lambda client, bucket: client.delete_object(Bucket=bucket, Key=key)
+
+
+NOBODY: set[Role] = set()
+#: What, the request, and who may: tried for real, each on objects of its own.
+MATRIX: list[tuple[str, Callable[[S3Client, str], object], set[Role]]] = [
+    ("list the prefix", lambda client, bucket: client.list_objects_v2(Bucket=bucket, Prefix="prod/"), {WRITER, PRUNER, READER}),
+    ("list uploads", lambda client, bucket: client.list_multipart_uploads(Bucket=bucket), {WRITER, PRUNER}),
+    ("list versions", lambda client, bucket: client.list_object_versions(Bucket=bucket), {PRUNER}),
+    ("read whose the prefix is", _get("prod/resguardo.json"), {WRITER, PRUNER, READER}),
+    ("read a manifest", _get(f"{FOLDER}/manifest.json"), {WRITER, PRUNER, READER}),
+    ("read an attempt", _get("prod/attempts/20261123T050000Z-3f9a1c.json"), {WRITER, PRUNER, READER}),
+    ("read a verification", _get("prod/verified/20261123T050000Z-3f9a1c.json"), {WRITER, PRUNER, READER}),
+    ("read numbers of rows", _get(f"{FOLDER}/rows.json"), {WRITER, READER}),
+    ("read a list of blocks", _get(f"{FOLDER}/data/dump.zst.blocks"), {WRITER, READER}),
+    ("read a sealed key", _get(f"{FOLDER}/key.age"), {WRITER, READER}),
+    ("read a marker", _get("prod/trash/20261123T050000Z-3f9a1c.json"), {PRUNER, READER}),
+    ("read a dump", _get(f"{FOLDER}/data/dump.zst"), {READER}),
+    ("read roles of the server", _get(f"{FOLDER}/data/globals.sql.zst"), {READER}),
+    ("read a census", _get(f"{FOLDER}/census.json.zst"), {READER}),
+    ("read another prefix", _get("homolog/backups/x/manifest.json"), NOBODY),
+    ("add a dump", _put("prod/backups/20261124T050000Z-3f9a1c/data/dump.zst"), {WRITER}),
+    ("write a manifest", _put("prod/backups/20261124T050000Z-3f9a1c/manifest.json"), {WRITER, PRUNER}),
+    # AWS alone can forbid it, by docs/access/bucket-policy.json.
+    ("overwrite a dump", _put(f"{FOLDER}/data/dump.zst"), {WRITER}),
+    ("claim the prefix", _put("prod/resguardo.json"), {WRITER}),
+    ("write an attempt", _put("prod/attempts/20261124T050000Z-3f9a1c.json"), {WRITER}),
+    ("mark a backup for removal", _put("prod/trash/20261124T050000Z-3f9a1c.json"), {PRUNER}),
+    ("pin a backup", _put("prod/pins/20261124T050000Z-3f9a1c.json"), {PRUNER}),
+    ("accept a backup", _put("prod/accepted/20261124T050000Z-3f9a1c.json"), {WRITER, PRUNER}),
+    ("write down a verification", _put("prod/verified/20261124T050000Z-3f9a1c.json"), NOBODY),
+    ("write to another prefix", _put("homolog/backups/x/data"), NOBODY),
+    ("remove a dump", _delete(f"{FOLDER}/data/dump.zst"), {PRUNER}),
+    ("remove a manifest", _delete(f"{FOLDER}/manifest.json"), {PRUNER}),
+    ("remove a pin", _delete("prod/pins/20261123T050000Z-3f9a1c.json"), {PRUNER}),
+    ("remove the word whose the prefix is", _delete("prod/resguardo.json"), NOBODY),
+    ("remove from another prefix", _delete("homolog/backups/x/manifest.json"), NOBODY),
+    ("unlock an object", lambda client, bucket: client.put_object_legal_hold(
+        Bucket=bucket, Key=f"{FOLDER}/manifest.json", LegalHold={"Status": "OFF"}), NOBODY),
+    ("shorten a retention", lambda client, bucket: client.put_object_retention(
+        Bucket=bucket, Key=f"{FOLDER}/manifest.json", BypassGovernanceRetention=True,
+        Retention={"Mode": "GOVERNANCE", "RetainUntilDate": datetime(2030, 1, 1, tzinfo=UTC)}), NOBODY),
+    ("change the bucket's policy", lambda client, bucket: client.delete_bucket_policy(Bucket=bucket), NOBODY),
+    ("turn versions off", lambda client, bucket: client.put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}), NOBODY),
+    ("remove the bucket", lambda client, bucket: client.delete_bucket(Bucket=bucket), NOBODY),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def matrix_people(iam_server: IamServer) -> tuple[str, dict[Role, S3Client]]:
+    """A bucket with locks and all that MATRIX is about, and a client for each role."""
+    bucket = iam_server.make_bucket(locks=True)
+    lay(iam_server, bucket)
+    return bucket, {role: iam_server.client(iam_server.make_role(role, bucket)) for role in Role}
+
+
+def lay(server: IamServer, bucket: str) -> None:
+    for key in THERE:
+        server.root.put_object(Bucket=bucket, Key=key, Body=b"ours")
+
+
+@pytest.mark.parametrize(("what", "request_", "who"), MATRIX, ids=[row[0] for row in MATRIX])
+def test_who_may(
+    iam_server: IamServer,
+    matrix_people: tuple[str, dict[Role, S3Client]],
+    what: str,
+    request_: Callable[[S3Client, str], object],
+    who: set[Role],
+) -> None:
+    bucket, clients = matrix_people
+    allowed = set()
+    for role in Role:
+        if _is_allowed(request_, clients[role], bucket):
+            allowed.add(role)
+            if not what.startswith(("list", "read")):
+                lay(iam_server, bucket)
+    assert allowed == who
+
+
+def _is_allowed(request_: Callable[[S3Client, str], object], client: S3Client, bucket: str) -> bool:
+    """Whether it was done; any other failure than a refusal is one of the test's."""
+    try:
+        request_(client, bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("AccessDenied", "403"):
+            return False
+        raise
+    return True
+
+
+class TestCheckRole:
+    """`resguardo check --role` and what it rests on."""
+
+    @staticmethod
+    def findings(server: IamServer, bucket: str, role: Role, keys: AccessKeys) -> list[Finding]:
+        return judge(role, try_rights(server.store(bucket, keys=keys)))
+
+    @pytest.mark.parametrize("role", Role)
+    @pytest.mark.parametrize("kind", ["plain", "versioned", "locked"])
+    def test_the_documented_rights_are_neither_too_few_nor_too_many(
+        self, iam_server: IamServer, role: Role, kind: str
+    ) -> None:
+        bucket = iam_server.make_bucket(locks=kind == "locked")
+        if kind != "plain":
+            iam_server.root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        found = self.findings(iam_server, bucket, role, iam_server.make_role(role, bucket))
+        assert [finding for finding in found if finding.is_missing] == []
+        too_many = [finding.tried.right for finding in found if finding.is_too_much]
+        # What AWS' bucket policy takes from the writer, versitygw cannot.
+        assert too_many == ([Right.OVERWRITE] if role is WRITER else [])
+        tried = {finding.tried.right for finding in found}
+        # The others may not ask whether the bucket keeps versions.
+        assert (Right.REMOVE_VERSIONS in tried) == (kind != "plain" or role is not PRUNER)
+        assert (Right.SEE_LOCKS in tried) == (kind == "locked")
+        answer = iam_server.root.list_object_versions(Bucket=bucket)
+        assert (answer.get("Versions"), answer.get("DeleteMarkers")) == (None, None), "it leaves nothing"
+        assert "Uploads" not in iam_server.root.list_multipart_uploads(Bucket=bucket)
+
+    @pytest.mark.parametrize("role", Role)
+    def test_on_minio_too(self, minio_server: S3Server, role: Role) -> None:
+        """There the policy is that of keys which a role assumed with more rights was given."""
+        bucket = minio_server.make_bucket(locks=True)
+        keys = _assumed(minio_server, json.dumps({"Version": "2012-10-17", "Statement": documented(role, bucket)}))
+        found = judge(role, try_rights(minio_server.store(bucket, keys=keys)))
+        assert [finding for finding in found if finding.is_missing] == []
+        too_many = [finding.tried.right for finding in found if finding.is_too_much]
+        assert too_many == ([Right.OVERWRITE] if role is WRITER else [])
+        answer = minio_server.root.list_object_versions(Bucket=bucket)
+        assert (answer.get("Versions"), answer.get("DeleteMarkers")) == (None, None), "it leaves nothing"
+
+    @pytest.mark.parametrize(
+        ("role", "action", "missing"),
+        [
+            (WRITER, "s3:ListBucket", Right.LIST),
+            (WRITER, "s3:GetObject", Right.READ_FACTS),
+            (WRITER, "s3:PutObject", Right.ADD),
+            (WRITER, "s3:AbortMultipartUpload", Right.GIVE_UP),
+            (PRUNER, "s3:DeleteObject", Right.REMOVE),
+            (PRUNER, "s3:DeleteObjectVersion", Right.REMOVE_VERSIONS),
+            (PRUNER, "s3:ListBucketVersions", Right.SEE_VERSIONS),
+            (PRUNER, "s3:GetBucketVersioning", Right.SEE_VERSIONS),
+            (PRUNER, "s3:GetObjectRetention", Right.SEE_LOCKS),
+            (PRUNER, "s3:GetBucketObjectLockConfiguration", Right.SEE_LOCKS),
+            (PRUNER, "s3:PutObject", Right.MARK),
+            (READER, "s3:GetObject", Right.READ_DATA),
+            (READER, "s3:ListBucket", Right.LIST),
+        ],
+    )
+    def test_a_right_that_is_missing_is_found(
+        self, iam_server: IamServer, role: Role, action: str, missing: Right
+    ) -> None:
+        bucket = iam_server.make_bucket(locks=True)
+        found = self.findings(iam_server, bucket, role, iam_server.make_role(role, bucket, without=action))
+        assert missing in [finding.tried.right for finding in found if finding.is_missing and finding.consequence]
+
+    @pytest.mark.parametrize(
+        ("role", "action", "too_much"),
+        [
+            (WRITER, "s3:DeleteObject", Right.REMOVE),
+            (WRITER, "s3:DeleteObjectVersion", Right.REMOVE_VERSIONS),
+            (WRITER, "s3:GetObject", Right.READ_DATA),
+            (WRITER, "s3:PutObject", Right.MARK),
+            (PRUNER, "s3:GetObject", Right.READ_DATA),
+            (PRUNER, "s3:PutObject", Right.ADD),
+            (READER, "s3:PutObject", Right.OVERWRITE),
+            (READER, "s3:DeleteObject", Right.REMOVE),
+        ],
+    )
+    def test_a_right_that_is_too_many_is_found_and_leaves_nothing(
+        self, iam_server: IamServer, role: Role, action: str, too_much: Right
+    ) -> None:
+        bucket = iam_server.make_bucket(locks=True)
+        more = {"Effect": "Allow", "Action": action, "Resource": f"arn:aws:s3:::{bucket}/prod/*"}
+        found = self.findings(iam_server, bucket, role, iam_server.make_role(role, bucket, more))
+        assert too_much in [finding.tried.right for finding in found if finding.is_too_much and finding.consequence]
+        assert iam_server.root.list_objects_v2(Bucket=bucket).get("Contents") is None
+
+    def test_the_command_shows_a_table_and_fails_where_something_is_missing(
+        self, history_of: Callable[[Role], History]
+    ) -> None:
+        history = history_of(WRITER)
+        before = history.under()
+        apart = {
+            "writer": {"secretRef": {"name": "w"}},
+            "pruner": {"secretRef": {"name": "p"}},
+            "reader": {"secretRef": {"name": "r"}},
+        }
+        history.spec |= {"store": {"s3": {**_s3_of(history), "credentials": apart}}}
+        shown = history.command("check", "--role", "writer")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "0 rights are missing, and 1 are too many" in shown.stdout
+        assert "overwrite what is in a backup" in shown.stdout
+
+        shown = history.command("check", "--role", "pruner")
+        assert shown.returncode == 31
+        assert "nothing is removed" in shown.stdout
+        assert "missing: " in shown.stdout
+        assert "s3:DeleteObject" in shown.stdout
+        assert history.under() == before
+
+    def test_keys_that_are_every_roles_have_no_right_too_many(self, history_of: Callable[[Role], History]) -> None:
+        history = replace(history_of(WRITER), keys=ROOT)
+        shown = history.command("check", "--role", "writer")
+        assert "0 rights are missing, and 0 are too many" in shown.stdout
+
+
+def _s3_of(history: History) -> dict[str, Any]:
+    s3 = history.policy.spec.store.s3
+    assert s3 is not None
+    return s3.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class TestTheChecksWarning:
+    @pytest.mark.parametrize(("apart", "more", "warned"), [
+        (True, True, ["WriterMayRemove"]),
+        (True, False, []),
+        (False, True, []),
+    ])  # fmt: skip
+    def test_a_writer_that_may_remove_is_told_of_where_roles_are_set_apart(
+        self, place: Place, iam_server: IamServer, apart: bool, more: bool, warned: list[str]
+    ) -> None:
+        delete = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{place.bucket}/prod/*"}
+        act_as(place, iam_server.make_role(WRITER, place.bucket, *([delete] if more else [])))
+        if apart:
+            place.store = {"credentials": {"secretRef": {"name": "all"}, "pruner": {"secretRef": {"name": "pruner"}}}}
+        report, _, _ = place.run("check", "-f", place.policy())
+        assert report.reason == "CheckPassed"
+        assert [warning.reason for warning in report.warnings] == warned
+
+
+class TestTheDocumentedPolicies:
+    def test_aws_would_take_them(self) -> None:
+        """AWS counts no white space: 2,048 characters for all of a user's own policies, 6,144 for a managed one."""
+        for role in Role:
+            text = json.dumps(json.loads((DOCUMENTED / f"{role}.json").read_text()), separators=(",", ":"))
+            assert len(text) <= 2048, role
+
+    def test_no_role_may_bypass_a_lock_or_change_the_bucket(self) -> None:
+        actions = {
+            action
+            for role in Role
+            for statement in documented(role, "x")
+            for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        }
+        assert not [
+            action for action in actions if "*" in action or "Bypass" in action or action.startswith("s3:PutBucket")
+        ]
+
+    @pytest.mark.parametrize("server", ["iam_server", "minio_server"])
+    def test_no_server_here_knows_the_condition_that_forbids_overwriting(
+        self, request: pytest.FixtureRequest, server: str
+    ) -> None:
+        """If this fails, one does now: try the bucket policy for real, and say so in docs/tasks/access.md."""
+        running: S3Server = request.getfixturevalue(server)
+        bucket = running.make_bucket()
+        document = json.loads((DOCUMENTED / "bucket-policy.json").read_text().replace(BUCKET, bucket))
+        (demanded,) = [one for one in document["Statement"] if "s3:if-none-match" in json.dumps(one)]
+        with pytest.raises(ClientError, match="invalid condition key"):
+            running.root.put_bucket_policy(Bucket=bucket, Policy=json.dumps({**document, "Statement": [demanded]}))
+
+
+def _assumed(server: S3Server, policy: str) -> AccessKeys:
+    sts = boto3.client(
+        "sts", endpoint_url=server.endpoint, region_name="us-east-1",
+        aws_access_key_id=ROOT.access_key_id, aws_secret_access_key=ROOT.secret_access_key,
+    )  # fmt: skip
+    arn = "arn:aws:iam::111122223333:role/resguardo"
+    given = sts.assume_role(RoleArn=arn, RoleSessionName="test", Policy=policy)["Credentials"]
+    return AccessKeys(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+
+
+class TestWhatIsUnderABackupsFolder:
+    """What the bucket's policy on AWS demands of whoever writes there, looked at from this side of the line."""
+
+    def test_every_object_is_written_under_the_condition_that_nothing_is_there(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        act_as(place, ROOT)
+        place.grow_noise()
+        seen: dict[str, bool] = {}
+
+        def note(params: Any, model: Any, **_: Any) -> None:
+            if model.name in ("PutObject", "CompleteMultipartUpload"):
+                seen[params["url_path"].partition("/prod/")[2]] = params["headers"].get("If-None-Match") == "*"
+
+        make = s3_client.boto3.Session.client
+
+        def noting(self: boto3.Session, *args: Any, **options: Any) -> Any:
+            client = make(self, *args, **options)  # type: ignore[call-overload]
+            client.meta.events.register("before-call.s3", note)
+            return client
+
+        monkeypatch.setattr(s3_client.boto3.Session, "client", noting)
+        encryption = {"age": {"recipients": [AGE]}}
+        outcome = place.back_up_here(encryption=encryption)
+        assert outcome.report.succeeded, outcome.report.message
+        written = {key: condition for key, condition in seen.items() if key.startswith("backups/")}
+        assert len(written) == 9
+        assert not [key for key, condition in written.items() if not condition]
