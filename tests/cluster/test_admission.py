@@ -67,11 +67,13 @@ def victim(operator: Cluster) -> Iterator[str]:
 
 
 def _ours(cluster: Cluster, name: str, namespace: str) -> Document:
-    """What the operator builds, with its own image."""
+    """What the operator builds, with its own image and the namespace's own service account."""
     body: Document = copy.deepcopy(BUILT[name])
     body["metadata"]["namespace"] = namespace
     if name != "cron-job-with-everything":
         template_of(body)["spec"]["containers"][0]["image"] = cluster["RIG_IMAGE"]
+        # Which the installer would have to list.
+        template_of(body)["spec"].pop("serviceAccountName", None)
     return body
 
 

@@ -269,12 +269,15 @@ class TestFolders:
         assert gone
         assert store.get("a/b", max_bytes=1).body == b"x"
 
-    def test_files_and_folders_are_for_owner_and_group_alone(self, store: VolumeStore, prod: Path) -> None:
+    def test_files_and_folders_are_for_their_owner_and_for_the_group_to_read(
+        self, store: VolumeStore, prod: Path
+    ) -> None:
         upload = store.begin_upload("a/large")
         upload.upload_part(1, b"x", start=0, sha256=hashlib.sha256(b"x").digest())
         upload.complete()
         store.put("a/small", b"x")
-        assert {path.stat().st_mode & 0o007 for path in (prod / "a").rglob("*")} == {0}
+        assert {path.stat().st_mode & 0o777 for path in (prod / "a").iterdir()} == {0o640}
+        assert (prod / "a").stat().st_mode & 0o777 == 0o750
 
 
 @pytest.mark.fault

@@ -22,8 +22,8 @@ T = TypeVar("T")
 NAME_MAX_BYTES = 255
 #: In it stand the objects that are not whole yet; no listing shows it, and no key may name it.
 HIDDEN = ".resguardo"
-#: The owner and the group, which in a pod is the volume's; nobody else.
-FILE_MODE, FOLDER_MODE = 0o660, 0o770
+#: For the owner, and for the group, which in a pod is the volume's, to read; nobody else.
+FILE_MODE, FOLDER_MODE = 0o640, 0o750
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How often a folder is made again that somebody else, who found it empty, takes away.
 ATTEMPTS = 10
