@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable
 
 import pytest
+import zstandard
 
 from tests.fixtures.place import Place
 from tests.fixtures.postgres import ROLE_PASSWORD, start_postgres
@@ -93,6 +95,27 @@ def take_from_another_prefix(*names: str) -> Damage:
     return damage
 
 
+def put_a_bomb(place: Place, folder: str) -> None:
+    """The dump goes on for half a gigabyte after its end, and the manifest vouches for all of it but the size."""
+
+    def get(name: str) -> bytes:
+        return bytes(place.s3.root.get_object(Bucket=place.bucket, Key=f"{folder}/{name}")["Body"].read())
+
+    manifest = json.loads(get("manifest.json"))
+    dump = next(entry for entry in manifest["objects"] if entry["role"] == "Dump")
+    body = get(dump["key"]) + zstandard.ZstdCompressor(level=1).compress(bytes(512 * 1024 * 1024))
+    size = dump["blockBytes"]
+    blocks = "".join(
+        hashlib.sha256(body[at : at + size]).hexdigest() + "\n" for at in range(0, len(body), size)
+    ).encode()
+    dump |= {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    dump |= {"blocksSha256": hashlib.sha256(blocks).hexdigest()}
+    for name, changed in (
+        (dump["key"], body), (dump["blocksKey"], blocks), ("manifest.json", json.dumps(manifest).encode())
+    ):  # fmt: skip
+        place.s3.root.put_object(Bucket=place.bucket, Key=f"{folder}/{name}", Body=changed)
+
+
 def flip(body: bytes) -> bytes:
     return body[: len(body) // 2] + bytes([body[len(body) // 2] ^ 1]) + body[len(body) // 2 + 1 :]
 
@@ -114,6 +137,7 @@ def edit(**fields: object) -> Callable[[bytes], bytes]:
         pytest.param(change("data/dump.zst", flip), {"ObjectCorrupt"}, id="a bit flipped"),
         pytest.param(change("data/dump.zst", swap_blocks), {"ObjectCorrupt"}, id="blocks swapped"),
         pytest.param(change("data/dump.zst.blocks", flip), {"ObjectCorrupt"}, id="list of blocks edited"),
+        pytest.param(put_a_bomb, {"ObjectCorrupt"}, id="half a gigabyte more"),
         pytest.param(remove("data/dump.zst.blocks"), {"ObjectMissing"}, id="no list of blocks"),
         pytest.param(remove("data/dump.zst"), {"ObjectMissing"}, id="no dump"),
         pytest.param(remove("census.json.zst"), {"ObjectMissing"}, id="no census"),

@@ -120,6 +120,7 @@ class Shelf:
     objects: dict[str, bytes] = field(default_factory=dict)
     stored_at: datetime = NOW - timedelta(days=2)
     location: str = "s3://hostile/prod"
+    place: str = "hostile/prod"
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         if key not in self.objects:

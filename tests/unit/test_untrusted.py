@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ import pyrage
 import pytest
 import yaml
 import zstandard
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
@@ -25,7 +27,7 @@ from rich.console import Console
 from resguardo.api.backup_id import new_backup_id, parse_start
 from resguardo.api.census import Census, DatabaseProperties, DatabaseSetting, Extension, Role, TableRows
 from resguardo.api.documents import read_document, read_documents
-from resguardo.api.errors import DocumentInvalid, ResguardoError
+from resguardo.api.errors import DocumentInvalid, ManifestInvalid, ResguardoError
 from resguardo.api.inventory import read_inventory
 from resguardo.api.manifest import Manifest, Oddity
 from resguardo.api.policy import BackupPolicy, BackupSummary, Inventory, RetentionSummary
@@ -38,7 +40,7 @@ from resguardo.jobs.survey import look
 from resguardo.jobs.terminal import to_json, to_yaml
 from resguardo.rules.selection import choose
 from resguardo.store.backup_key import BackupKey, open_key, recipients_of
-from resguardo.store.catalogue import list_backups, read_attempt, read_census, read_manifest
+from resguardo.store.catalogue import CENSUS_MAX_BYTES, list_backups, read_attempt, read_census, read_manifest
 from resguardo.store.layout import (
     ACCEPTED_PLAN_KEY,
     OWNER_KEY,
@@ -50,11 +52,13 @@ from resguardo.store.layout import (
     object_key,
     pin_key,
     rows_key,
+    signature_key,
     verified_key,
 )
 from resguardo.store.marks import accepted_plan, read_verifications
 from resguardo.store.ownership import claim, read_owner
 from resguardo.store.rows import read_rows
+from resguardo.store.signatures import ANYBODY, SigningKey, Trust
 from resguardo.store.trash import read_trash, read_trashed
 from tests.fixtures.specs import POLICY, REQUEST
 from tests.unit.hostile import NOW, Shelf, damaged
@@ -65,6 +69,8 @@ OTHER = "20261122T050000Z-aaaaaa"
 AT = "2026-11-23T05:00:00Z"
 NONCE = "0123456789abcdef"
 IDENTITY = pyrage.x25519.Identity.generate()
+SIGNING = SigningKey(Ed25519PrivateKey.generate())
+TRUSTED = Trust({SIGNING.public: SIGNING.private.public_key()})
 #: What no message of ours needs more of.
 MESSAGE_MAX = 4096
 
@@ -122,7 +128,7 @@ ROWS = {"formatVersion": 1, "tables": [[7, 5000], [8, None]]}
 ADDED = {"formatVersion": 1, "at": AT, "recipients": [str(IDENTITY.to_public())]}
 
 
-def tell(shelf: Shelf) -> str:
+def tell(shelf: Shelf, trusted: Trust = ANYBODY) -> str:
     """All that can be seen of a bucket: every table, document and error, as a terminal gets it."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=False, width=200)
@@ -130,20 +136,20 @@ def tell(shelf: Shelf) -> str:
         yaml.safe_dump(POLICY | {"spec": POLICY["spec"] | {"retention": {"daily": "3d"}}}), origin=""
     )[0]
     assert isinstance(policy, BackupPolicy)
-    seen = look(shelf, None, now=NOW)
+    seen = look(shelf, None, trusted, now=NOW)
     for wide in (False, True):
         print_catalogue(seen, console, wide=wide)
     print_survey(seen, console)
     for document in (catalogue_document(seen), survey_document(seen)):
         out.write(to_json(document) + "\n" + to_yaml(document) + "\n")
         json.loads(to_json(document))
-    entries = list_backups(shelf)
+    entries = list_backups(shelf, trusted)
     manifests = [entry.manifest for entry in entries if entry.manifest]
     for manifest in manifests:
         document = json.loads(manifest.to_json())
         out.write(to_json(document) + "\n" + to_yaml(document) + "\n")
         recipients_of(shelf, manifest)
-    former = read_former(shelf)
+    former = read_former(shelf, trusted)
     if manifests:
         made = manifests[-1].model_copy(update={"id": "20261126T050000Z-3f9a1c"})
         find_oddities(shelf, made, CENSUS, former, policy)
@@ -151,7 +157,7 @@ def tell(shelf: Shelf) -> str:
         with suppress(ResguardoError):
             choose(
                 manifests, wanted, doubtful=former.doubtful,
-                unreadable={entry.id: str(entry.problem) for entry in entries if entry.problem},
+                unusable={entry.id: entry.problem for entry in entries if entry.problem},
             )  # fmt: skip
     for entry in entries:
         if entry.problem is not None:
@@ -175,12 +181,15 @@ def by_place(document: Mapping[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize("bodies", by_place(manifest_of()))
 def test_a_bucket_of_hostile_manifests(bodies: dict[str, bytes]) -> None:
+    """Of somebody who has the key that signs, so that nothing ends before it is read."""
     shelf = Shelf()
     for (backup_id, started_at), body in zip(hostile_ids(len(bodies)), bodies.values(), strict=True):
         changed = body.replace(ID.encode(), backup_id.encode()).replace(AT.encode(), started_at.encode())
         shelf.objects[manifest_key(backup_id)] = changed
     shelf.objects[manifest_key(ID)] = json.dumps(manifest_of()).encode()
-    assert_speaks_to_people_only(tell(shelf))
+    for key, body in list(shelf.objects.items()):
+        shelf.objects[signature_key(key.split("/")[1])] = SIGNING.sign(body)
+    assert_speaks_to_people_only(tell(shelf, TRUSTED))
 
 
 SMALL: dict[str, tuple[Mapping[str, Any], str]] = {
@@ -260,7 +269,7 @@ def readers(shelf: Shelf) -> Iterator[Callable[[], object]]:
     yield lambda: open_key(shelf, MANIFEST, [IDENTITY])
 
 
-KEYS = [object_key(ID, "key.age"), manifest_key(ID), *(key for _, key in SMALL.values())]
+KEYS = [object_key(ID, "key.age"), signature_key(ID), manifest_key(ID), *(key for _, key in SMALL.values())]
 
 
 @given(body=st.binary(max_size=300) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
@@ -268,7 +277,8 @@ def test_any_bytes_in_every_place(body: bytes) -> None:
     shelf = Shelf(dict.fromkeys(KEYS, body))
     for read in readers(shelf):
         keep(read, repr(body))
-    assert_speaks_to_people_only(tell(shelf))
+    for trusted in (ANYBODY, TRUSTED):
+        assert_speaks_to_people_only(tell(shelf, trusted))
 
 
 def stored(shelf: Shelf, body: bytes) -> Manifest:
@@ -295,6 +305,24 @@ def test_every_census_is_read_or_refused() -> None:
         shelf = Shelf()
         manifest = with_census(shelf, body)
         keep(partial(read_census, shelf, manifest), how)
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b'{"schemaName":"s","name":"a"},', b"1,"])
+def test_a_census_of_six_kilobytes_does_not_fill_the_memory(piece: bytes) -> None:
+    """22 million empty lists took 1.6 GiB as objects, and were then told to be no census."""
+    text = b'{"tables":[' + piece * ((CENSUS_MAX_BYTES - 20) // len(piece)) + b"{}]}"
+    shelf = Shelf()
+    manifest = with_census(shelf, text)
+    assert manifest.objects[1].bytes < 10_000
+    del text
+    tracemalloc.start()
+    try:
+        with pytest.raises(ManifestInvalid, match="4,000,000 values"):
+            read_census(shelf, manifest)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 * 1024 * 1024
 
 
 @given(body=st.binary(max_size=300))

@@ -42,6 +42,8 @@ log = structlog.get_logger()
 _WAYS_OUT = "Find out who writes to the bucket; signing.allowUnsigned lets it count, and others like it"
 #: Half a million tables; read into memory whole.
 CENSUS_MAX_BYTES = 64 * 1024 * 1024
+#: Values in it, of which that many tables have six each: 64 MiB of empty lists are 22 million, which take 1.6 GiB as objects.
+CENSUS_MAX_VALUES = 4_000_000
 #: A reader holds a few blocks at once, and a list of them.
 BLOCK_BYTES_MIN, BLOCK_BYTES_MAX = 1024 * 1024, 64 * 1024 * 1024
 ATTEMPT_FORMAT_VERSION = 1
@@ -199,6 +201,8 @@ def read_census(store: Store, manifest: Manifest, backup_key: BackupKey | None =
     if sealed[0].plain_bytes > CENSUS_MAX_BYTES:
         raise ManifestInvalid(f"the census of {manifest.id} has more than {print_size(CENSUS_MAX_BYTES)}")
     text = b"".join(open_object(store, manifest.id, sealed[0], backup_key=backup_key))
+    if sum(text.count(sign) for sign in (b",", b"[", b"{")) > CENSUS_MAX_VALUES:
+        raise ManifestInvalid(f"the census of {manifest.id} has more than {CENSUS_MAX_VALUES:,} values")
     return parse_document(Census, text, f"the census of {manifest.id}", known_version=CENSUS_FORMAT_VERSION)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from resguardo.api import s3 as spec
@@ -34,12 +34,14 @@ from resguardo.store.s3_encryption import S3Encryption
 from resguardo.store.s3_erase import S3Eraser
 from resguardo.store.s3_errors import (
     DAMAGED_CODES,
+    FAILURES,
     RACE_CODE,
     BodyBrokeOff,
     Request,
     code_of,
     date_of,
     translate,
+    within,
 )
 from resguardo.store.s3_locks import S3Locks
 from resguardo.store.s3_login import AccessKeys, Login
@@ -177,27 +179,27 @@ class S3Store:
         """What stands at a key."""
         with self._translated("s3:GetObject", key):
             answer = look(self._client, self._bucket, self._prefix + key)
-        return info_of(key, answer) if answer is not None else None
+            return info_of(key, answer) if answer is not None else None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects in the order of their keys, page by page."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._prefix + prefix
         )
-        with self._translated("s3:ListBucket", prefix):
-            for page in pages:
-                for found in page.get("Contents", []):
-                    key = found["Key"].removeprefix(self._prefix)
-                    yield ObjectInfo(key, found["Size"], found["ETag"], found["LastModified"])
+        with self._translated("s3:ListBucket", prefix) as asked:
+            for found in _in_order((page.get("Contents", []) for page in pages), lambda found: found["Key"], asked):
+                key = within(asked.key, found["Key"], asked).removeprefix(self._prefix)
+                yield ObjectInfo(key, found["Size"], found["ETag"], found["LastModified"])
 
     def list_folders(self, prefix: str) -> Iterator[str]:
         """Names of the folders right under a prefix, in order."""
         full = self._prefix + prefix
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=full, Delimiter="/")
-        with self._translated("s3:ListBucket", prefix):
-            for page in pages:
-                for found in page.get("CommonPrefixes", []):
-                    yield found["Prefix"].removeprefix(full).rstrip("/")
+        with self._translated("s3:ListBucket", prefix) as asked:
+            for found in _in_order(
+                (page.get("CommonPrefixes", []) for page in pages), lambda found: found["Prefix"], asked
+            ):
+                yield within(full, found["Prefix"], asked).removeprefix(full).rstrip("/")
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
@@ -270,16 +272,16 @@ class S3Store:
                 **self._encryption.options,
                 **options,
             )
-        return self._upload(self._prefix + key, answer["UploadId"])
+            return self._upload(self._prefix + key, answer["UploadId"])
 
     def abort_uploads(self, prefix: str, *, begun_before: datetime | None = None) -> int:
         """Abort every multipart upload under a prefix, or the old ones."""
         pages = self._client.get_paginator("list_multipart_uploads").paginate(
             Bucket=self._bucket, Prefix=self._prefix + prefix
         )
-        with self._translated("s3:ListBucketMultipartUploads", prefix):
+        with self._translated("s3:ListBucketMultipartUploads", prefix) as asked:
             found = [
-                (upload["Key"], upload["UploadId"])
+                (within(self._prefix + prefix, upload["Key"], asked), upload["UploadId"])
                 for page in pages
                 for upload in page.get("Uploads", [])
                 if begun_before is None or upload["Initiated"] < begun_before
@@ -304,8 +306,19 @@ class S3Store:
         request = Request(action, self._bucket, self._prefix + key, self._endpoint, str(self._encryption))
         try:
             yield request
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise translate(error, request) from error
+
+
+def _in_order(pages: Iterable[list[Any]], name_of: Callable[[Any], str], asked: Request) -> Iterator[Any]:
+    """What stands on the pages; a page that is not behind the one before would come again and again."""
+    last: bytes | None = None
+    for page in pages:
+        names = [name_of(found).encode() for found in page]
+        if names and last is not None and names[0] <= last:
+            raise StoreError(f"{asked}: the listing begins again at {name_of(page[0])[:200]!r}: it would never end")
+        last = max(names) if names else last
+        yield from page
 
 
 def _read_body(answer: GetObjectOutputTypeDef, length: int) -> bytearray:

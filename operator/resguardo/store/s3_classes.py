@@ -12,10 +12,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from resguardo.store.protocol import Availability
-from resguardo.store.s3_errors import MISSING_CODES, Request, code_of, translate
+from resguardo.store.s3_errors import FAILURES, MISSING_CODES, Request, code_of, translate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,7 +43,7 @@ class S3Archive:
         full = self._prefix + key
         try:
             answer = self._client.head_object(Bucket=self._place.bucket, Key=full)
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             if code_of(error) in MISSING_CODES:
                 return None
             raise translate(error, replace(self._place, action="s3:GetObject", key=full)) from error
@@ -69,6 +67,6 @@ class S3Archive:
                     "GlacierJobParameters": {"Tier": RETRIEVAL},  # type: ignore[typeddict-item, unused-ignore]
                 },
             )
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             if code_of(error) != _ASKED_ALREADY:
                 raise translate(error, replace(self._place, action="s3:RestoreObject", key=full)) from error

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from resguardo.api.errors import BucketNotFound, StoreError, StoreUnreachable
-from resguardo.store.s3_errors import MISSING_CODES, Request, translate
+from resguardo.store.s3_errors import FAILURES, MISSING_CODES, Request, translate, within
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -97,6 +97,8 @@ class S3Eraser:
                 there: list[Any] = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
                 # As long as the latest is there, what lies below it does not show.
                 there.sort(key=lambda version: (version["Key"], version["IsLatest"]))
+                for version in there:
+                    within(full, version["Key"], replace(self._place, action="s3:ListBucketVersions", key=full))
                 for key, versions in groupby(there, key=lambda version: str(version["Key"])):
                     if key == full or full.endswith("/"):
                         yield from (_Version(key, version["VersionId"]) for version in versions)
@@ -105,7 +107,8 @@ class S3Eraser:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._place.bucket, Prefix=full)
         with self._translated("s3:ListBucket", full):
             for page in pages:
-                yield from (_Version(found["Key"]) for found in page.get("Contents", []))
+                asked = replace(self._place, action="s3:ListBucket", key=full)
+                yield from (_Version(within(full, found["Key"], asked)) for found in page.get("Contents", []))
 
     def _delete(self, batch: Sequence[_Version]) -> dict[str, StoreError]:
         objects: list[Any] = [version.to_delete() for version in batch]
@@ -130,5 +133,5 @@ class S3Eraser:
     def _translated(self, action: str, full_key: str) -> Iterator[None]:
         try:
             yield
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise translate(error, replace(self._place, action=action, key=full_key)) from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, MetadataRetrievalError, SSLError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from resguardo.api.base import print_time
 from resguardo.api.errors import (
@@ -70,11 +71,33 @@ def status_of(error: BaseException | None) -> int:
     return int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0)) if isinstance(error, ClientError) else 0
 
 
-def translate(error: ClientError | BotoCoreError, request: Request) -> StoreError:
-    """The error of Resguardo's family that says the same, what it concerns and what to do."""
+#: What boto3 raises for a request that failed. All but two come of answers that are none of S3's: no XML, or XML without
+#: what must be in it, or with a number or a time that is none; or a redirection without an end.
+FAILURES = (ClientError, BotoCoreError, ResponseParserError, KeyError, ValueError, RecursionError)
+
+
+def translate(error: Exception, request: Request) -> StoreError:
+    """The error of Resguardo's family that says the same, what it concerns and what to do; `error` is one of FAILURES."""
     if isinstance(error, ClientError) and error.operation_name in _LOGIN_OPERATIONS:
         return _not_logged_in(error, request)
-    return _answered(error, request) if isinstance(error, ClientError) else _unanswered(error, request)
+    if isinstance(error, ClientError):
+        return _answered(error, request)
+    if isinstance(error, BotoCoreError):
+        return _unanswered(error, request)
+    said = str(error)[:200]
+    return StoreError(
+        f"{request}: the answer is none of S3's ({type(error).__name__}: {said}). Look at what stands at the endpoint"
+    )
+
+
+def within(full: str, found: str, request: Request) -> str:
+    """A key that a listing gave, which has to begin with what was asked for. Raises StoreError where it does not.
+
+    A server, or a proxy before it, that passes over the parameter would have somebody else's objects removed.
+    """
+    if not found.startswith(full):
+        raise StoreError(f"{request}: the answer names {found[:200]!r}, which was not asked for: it is not believed")
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from resguardo.api.durations import Span
-from resguardo.store.s3_errors import Request, code_of, status_of, translate
+from resguardo.store.s3_errors import FAILURES, Request, code_of, status_of, translate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,14 +53,14 @@ class S3Locks:
             if status_of(error) in (429, 500) or status_of(error) > 501:
                 raise translate(error, replace(self._place, action="s3:GetBucketObjectLockConfiguration")) from error
             return {}
-        except BotoCoreError as error:
+        except FAILURES as error:
             raise translate(error, replace(self._place, action="s3:GetBucketObjectLockConfiguration")) from error
         return answer["ObjectLockConfiguration"]
 
     def _is_held(self, full: str) -> bool:
         try:
             answer = self._client.get_object_legal_hold(Bucket=self._place.bucket, Key=full)
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             if code_of(error) in _NO_LOCK_CODES:
                 return False
             raise translate(error, replace(self._place, action="s3:GetObjectLegalHold", key=full)) from error
@@ -69,7 +69,7 @@ class S3Locks:
     def _is_retained(self, full: str, now: Callable[[], datetime]) -> bool:
         try:
             answer = self._client.get_object_retention(Bucket=self._place.bucket, Key=full)
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             if code_of(error) in _NO_LOCK_CODES:
                 return False
             raise translate(error, replace(self._place, action="s3:GetObjectRetention", key=full)) from error

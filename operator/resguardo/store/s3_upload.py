@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from tenacity import (
     Retrying,
     retry_if_exception,
@@ -29,6 +29,7 @@ from resguardo.store.s3_classes import class_of
 from resguardo.store.s3_encryption import S3Encryption, encryption_of
 from resguardo.store.s3_errors import (
     DAMAGED_CODES,
+    FAILURES,
     MISSING_CODES,
     STANDS_CODES,
     UPLOAD_GONE_CODES,
@@ -98,7 +99,7 @@ class S3Upload:
                     ChecksumSHA256=b64encode(sha256).decode(),
                 )
             )
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise translate(error, self._request) from error
         # The answer to the beginning says it with AWS, and not with MinIO.
         self._encryption.require(answer, self._request)
@@ -112,7 +113,7 @@ class S3Upload:
         made_etag = None
         try:
             answer = self._complete(numbers)
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             # botocore sends it again when the answer is lost, and the upload that was completed is then gone.
             failure = translate(error, self._request)
             if isinstance(error, ClientError) and code_of(error) not in UPLOAD_GONE_CODES | STANDS_CODES:
@@ -134,7 +135,7 @@ class S3Upload:
             self._hasty_client.abort_multipart_upload(
                 Bucket=self._request.bucket, Key=self._request.key, UploadId=self._upload_id
             )
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             if code_of(error) not in UPLOAD_GONE_CODES | MISSING_CODES:
                 raise translate(error, replace(self._request, action="s3:AbortMultipartUpload")) from error
 
@@ -165,7 +166,7 @@ class S3Upload:
     def _look(self, failure: StoreError | None, told: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         try:
             return look(self._client, self._request.bucket, self._request.key, told=told)
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise failure or translate(error, replace(self._request, action="s3:GetObject")) from error
 
     def _look_until_there(self, told: Mapping[str, Any]) -> dict[str, Any] | None:
