@@ -20,8 +20,10 @@ from botocore.exceptions import ClientError
 from resguardo.api.roles import Role
 from resguardo.rules.access import Finding, Right, judge
 from resguardo.store import s3_client
+from resguardo.store.azure_client import SasToken
 from resguardo.store.discard import forbid_manifest
 from resguardo.store.rights import try_rights
+from tests.fixtures.azurite import Azurite
 from tests.fixtures.history import History
 from tests.fixtures.place import Place
 from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
@@ -296,6 +298,28 @@ class TestCheckRole:
         assert too_many == ([Right.OVERWRITE] if role is WRITER else [])
         answer = minio_server.root.list_object_versions(Bucket=bucket)
         assert (answer.get("Versions"), answer.get("DeleteMarkers")) == (None, None), "it leaves nothing"
+
+    @pytest.mark.parametrize(
+        ("role", "letters", "wrong"),
+        [
+            # Signatures know no names of blobs, so that who reads manifests reads data, and who writes overwrites.
+            (WRITER, "racwl", {Right.READ_DATA, Right.OVERWRITE, Right.MARK}),
+            (PRUNER, "racwdl", {Right.READ_DATA, Right.ADD}),
+            (READER, "rl", set()),
+            (WRITER, "racwdl", {Right.READ_DATA, Right.OVERWRITE, Right.MARK, Right.REMOVE}),
+            (WRITER, "rl", {Right.ADD, Right.RECORD, Right.READ_DATA}),
+            (PRUNER, "racwl", {Right.REMOVE, Right.READ_DATA, Right.ADD}),
+            (READER, "l", {Right.READ_FACTS, Right.READ_DATA}),
+            (READER, "racwl", {Right.ADD, Right.OVERWRITE, Right.FORBID, Right.RECORD, Right.MARK}),
+        ],
+    )  # fmt: skip
+    def test_of_azure_by_a_signatures_letters(
+        self, azurite: Azurite, azure_container: str, role: Role, letters: str, wrong: set[Right]
+    ) -> None:
+        store = azurite.store(azure_container, login=SasToken(azurite.sas(azure_container, letters)))
+        found = judge(role, try_rights(store))
+        assert {finding.tried.right for finding in found if finding.is_missing or finding.is_too_much} == wrong
+        assert list(azurite.store(azure_container).list("")) == [], "it leaves nothing"
 
     @pytest.mark.parametrize(
         ("role", "action", "missing"),

@@ -363,3 +363,17 @@ def test_every_wanted_field_that_is_taken_away_is_an_edit(path: str) -> None:
         place = place[folder]
     del place[last]
     assert is_edited(live, wanted)
+
+
+def test_no_admission_policy_looks_at_pods_to_which_a_clouds_webhook_adds_its_token() -> None:
+    """EKS' webhook and Azure's add a projected token, a variable and a mount to pods; what the operator writes are Jobs."""
+    files = sorted((Path(__file__).parents[2] / "charts" / "resguardo" / "admission").glob("*.yaml"))
+    policies = [
+        body
+        for file in files
+        for body in yaml.safe_load_all(file.read_text())
+        if body.get("kind") == "ValidatingAdmissionPolicy"
+    ]
+    rules = [rule for body in policies for rule in body["spec"]["matchConstraints"]["resourceRules"]]
+    assert len(policies) == 3
+    assert {resource for rule in rules for resource in rule["resources"]} == {"jobs", "cronjobs"}

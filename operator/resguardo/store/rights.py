@@ -7,10 +7,11 @@ nothing that is there is touched.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from resguardo.api.errors import ObjectMissing, StoreAccessDenied, StoreError, WriteConflict
+from resguardo.api.errors import EncryptionNotHonoured, ObjectMissing, StoreAccessDenied, StoreError, WriteConflict
 from resguardo.rules.access import Right, Tried
 from resguardo.store.layout import ATTEMPTS_PREFIX, BACKUPS_PREFIX, MANIFEST_NAME, TRASH_PREFIX
 from resguardo.store.protocol import Store
@@ -21,6 +22,7 @@ _DATA, _MANIFEST = f"{_FOLDER}data/probe", f"{_FOLDER}{MANIFEST_NAME}"
 #: Of no object: whoever writes in place of one with this tag writes nothing.
 _NO_ETAG = '"00000000000000000000000000000000"'
 _MAX_BYTES = 4096
+_PART = b"probe"
 
 
 def try_rights(store: Store, rights: Iterable[Right] = Right) -> list[Tried]:
@@ -76,8 +78,13 @@ def _write(key: str) -> Callable[[Store], bool]:
 def _begin(key: str) -> Callable[[Store], bool]:
     def attempt(store: Store) -> bool:
         upload = store.begin_upload(key)
-        with suppress(StoreAccessDenied):
-            upload.abort()
+        try:
+            # Not each kind of store is told of an upload before its first part. How it is encrypted is another question.
+            with suppress(EncryptionNotHonoured):
+                upload.upload_part(1, _PART, sha256=hashlib.sha256(_PART).digest(), start=0)
+        finally:
+            with suppress(StoreAccessDenied):
+                upload.abort()
         return True
 
     return attempt
