@@ -23,6 +23,7 @@ from resguardo.store import s3_client
 from resguardo.store.azure_client import SasToken
 from resguardo.store.discard import forbid_manifest
 from resguardo.store.rights import try_rights
+from tests.data.test_signing import Signer, believing
 from tests.fixtures.azurite import Azurite
 from tests.fixtures.history import History
 from tests.fixtures.place import Place
@@ -91,6 +92,25 @@ def test_a_backup_is_made_verified_and_restored_by_roles_that_can_do_nothing_els
         place.fail("restore", "-f", place.request("by-the-pruner", database="other"), "-f", policy).reason
         == "StoreAccessDenied"
     )
+
+
+def test_the_writer_needs_no_more_for_backups_that_are_encrypted_and_signed(
+    place: Place, iam_server: IamServer
+) -> None:
+    """given a former backup, when the next is made, sealed and signed, then nothing that it looks at is refused to the writer"""
+    act_as(place, iam_server.make_role(WRITER, place.bucket))
+    signer = Signer()
+    place.credentials(signing__key=signer.private)
+    spec = believing(signer) | {"encryption": {"age": {"recipients": [AGE]}}}
+    for _ in range(2):
+        report, _, log = place.run("backup", "-f", place.policy(**spec))
+        assert report.succeeded
+        assert "may not do" not in log
+        assert report.inventory is not None
+    assert report.inventory.backups == 2
+    act_as(place, iam_server.make_role(READER, place.bucket))
+    output, _ = place.start("verify", "all", "-f", place.policy(**spec)).communicate(timeout=60)
+    assert output.decode().count("as it was written") == 2
 
 
 @pytest.mark.parametrize("kind", ["plain", "versioned", "locked"])
