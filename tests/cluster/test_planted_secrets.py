@@ -10,7 +10,10 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from psycopg import sql
 
 from tests.cluster.traces import Processes, finds, logs_by_pod, plant, traces_in_bucket, traces_in_cluster
@@ -27,6 +30,10 @@ SPECIAL = " '\"\\ %41$HOME;`&é#:@/ "
 KEY_SPECIAL = "/+="
 
 
+IDENTITY = pyrage.x25519.Identity.generate()
+SIGNING_KEY = Ed25519PrivateKey.generate()
+
+
 @dataclass(frozen=True)
 class Planted:
     """The secrets by name, and a row that is nobody's business either."""
@@ -37,6 +44,9 @@ class Planted:
     access_key: str
     secret_key: str
     wrong_key: str
+    #: What opens backups, and what signs them: files that are text as well.
+    identity: str
+    signing_key: str
     row: str
 
     @property
@@ -69,6 +79,8 @@ def planted(portal: Portal) -> Iterator[Planted]:
         access_key=plant(""),
         secret_key=plant(KEY_SPECIAL),
         wrong_key=plant(KEY_SPECIAL),
+        identity=str(IDENTITY),
+        signing_key=SIGNING_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
         row=plant(SPECIAL),
     )
     restorer = sql.Identifier(f"restauro {portal.bucket}")
@@ -88,6 +100,8 @@ def planted(portal: Portal) -> Iterator[Planted]:
         portal.secret("db-restore", username=f"restauro {portal.bucket}", password=found.restore),
         portal.secret("db-wrong", username=portal.role, password=found.wrong_password),
         portal.secret("backups", **keys, AWS_SECRET_ACCESS_KEY=found.secret_key),
+        portal.secret("age-identity", identity=f"{found.identity}\n"),
+        portal.secret("signing", **{"signing-key": found.signing_key}),
         portal.secret("s3-wrong", **keys, AWS_SECRET_ACCESS_KEY=found.wrong_key),
     )
     yield found
@@ -145,6 +159,21 @@ def _play(portal: Portal, planted: Planted) -> None:
     ends("bp", "portal", "BackedUp", "True")
     cluster.apply(portal.request("good", target={"database": f"{portal.database} 2"}))
     ends("rr", "good", "Succeeded", "True")
+
+    portal.policy_name = "sealed"
+    public_key = SIGNING_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    sealed = {
+        "encryption": {"age": {"recipients": [str(IDENTITY.to_public())]}},
+        "signing": {"keySecretRef": {"name": "signing"}, "publicKeys": [public_key]},
+    }
+    cluster.apply(portal.policy(store={"prefix": "prod/sealed"}, **sealed))
+    ends("bp", "sealed", "Ready", "True")
+    portal.run_backup("sealed")
+    ends("bp", "sealed", "BackedUp", "True")
+    opened = {"decryption": {"ageIdentitySecretRef": {"name": "age-identity"}}}
+    cluster.apply(portal.request("opened", target={"database": f"{portal.database} 5"}, **opened))
+    ends("rr", "opened", "Succeeded", "True")
+    portal.policy_name = "portal"
 
     row = sql.Literal(planted.row)
     portal.execute(*FAILS_WHEN_LOADED)

@@ -26,7 +26,7 @@ def plant(special: str) -> str:
 
 def needles(secret: str) -> list[str]:
     """What to look for: the parts that every way of quoting leaves as they are, and the whole in base64."""
-    parts = re.findall(r"[a-z0-9]{12,}", secret)
+    parts = re.findall(r"[A-Za-z0-9]{12,}", secret)
     # Wherever it starts in what was encoded; the first and last characters belong to its neighbours as well.
     encoded = [base64.b64encode(b" " * shift + secret.encode()).decode()[4:-4] for shift in range(3)]
     return parts + encoded
