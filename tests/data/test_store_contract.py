@@ -213,6 +213,15 @@ class TestUploads:
         assert store.head("big") is None
         assert ground.uploads() == 0
 
+    def test_an_upload_replaces_nothing_that_came_before_it_was_complete(self, store: Store, ground: Ground) -> None:
+        upload = _begin(store, "big")
+        store.put("big", b"theirs")
+        with pytest.raises(StoreError):
+            upload.complete()
+        upload.abort()
+        assert store.get("big", max_bytes=6).body == b"theirs"
+        assert ground.uploads() == 0
+
     def test_abort_uploads_ends_those_under_a_prefix_and_no_others(self, store: Store, ground: Ground) -> None:
         for key in ("a/1", "a/2", "ab/3"):
             _begin(store, key)

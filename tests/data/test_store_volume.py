@@ -263,8 +263,8 @@ class TestFolders:
                 gone.append((store._root / "prod" / "a").rmdir())
             linked(*arguments)  # type: ignore[arg-type]
 
-        linked = volume._link
-        monkeypatch.setattr(volume, "_link", link)
+        linked = volume.link
+        monkeypatch.setattr(volume, "link", link)
         store.put("a/b", b"x", if_absent=True)
         assert gone
         assert store.get("a/b", max_bytes=1).body == b"x"

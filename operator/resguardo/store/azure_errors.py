@@ -36,6 +36,8 @@ from resguardo.api.errors import (
 MISSING_CODES = frozenset({"BlobNotFound", "ResourceNotFound"})
 #: What arrived is not what was sent: send it again.
 DAMAGED_CODES = frozenset({"Md5Mismatch", "Crc64Mismatch"})
+#: Something stands where nothing was to be.
+STANDS_CODES = frozenset({"ConditionNotMet", "BlobAlreadyExists", "TargetConditionNotMet"})
 #: Blocks that a commit names are not there: the upload was given up, or another one of that key was completed.
 UPLOAD_GONE_CODES = frozenset({"InvalidBlockList", "InvalidBlobOrBlock", *MISSING_CODES})
 #: A range of a blob without bytes.
@@ -150,7 +152,7 @@ _MEANINGS = [
     ),
     _meaning(
         WriteConflict,
-        "ConditionNotMet BlobAlreadyExists TargetConditionNotMet",
+        " ".join(STANDS_CODES),
         "{request}: something else stands there now; nothing was overwritten",
         412,
     ),

@@ -18,7 +18,15 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, StoreAccessDenied, StoreError
 from resguardo.api.manifest import StoreEncryption
-from resguardo.store.azure_errors import MISSING_CODES, UPLOAD_GONE_CODES, Request, code_of, is_damaged, translate
+from resguardo.store.azure_errors import (
+    MISSING_CODES,
+    STANDS_CODES,
+    UPLOAD_GONE_CODES,
+    Request,
+    code_of,
+    is_damaged,
+    translate,
+)
 from resguardo.store.body import part_body
 from resguardo.store.protocol import ObjectInfo
 
@@ -123,11 +131,12 @@ class AzureUpload:
                 [BlobBlock(self._parts[number].block_id) for number in numbers],
                 content_settings=ContentSettings(content_type="application/octet-stream"),
                 read_timeout=COMMIT_SECONDS,
+                match_condition=MatchConditions.IfMissing,
                 **self._options.of_blobs(),
             )
             made_etag = str(answer["etag"])
         except AzureError as error:
-            if isinstance(error, HttpResponseError) and code_of(error) not in UPLOAD_GONE_CODES:
+            if isinstance(error, HttpResponseError) and code_of(error) not in UPLOAD_GONE_CODES | STANDS_CODES:
                 raise translate(error, self._request) from error
             if not self._is_made():
                 raise self._failure(error) from error

@@ -19,7 +19,6 @@ from pathlib import Path
 from resguardo.api import volume as spec
 from resguardo.api.durations import Span
 from resguardo.api.errors import (
-    ConditionalWriteNotHonoured,
     ObjectCorrupt,
     ObjectMissing,
     ResguardoError,
@@ -33,12 +32,10 @@ from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.volume_errors import translated
 from resguardo.store.volume_lock import locked
 from resguardo.store.volume_tree import FILE_MODE, HIDDEN, Parts, Tree, parts_of, sync_folder
-from resguardo.store.volume_upload import UPLOADS, VolumeUpload, etag_of, info_of, write_all
+from resguardo.store.volume_upload import UPLOADS, VolumeUpload, etag_of, info_of, link, write_all
 
 #: Small objects on their way to their names.
 WRITES: Parts = (HIDDEN, "writes")
-#: What link(2) says on a file system that has no hard links.
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 class VolumeStore:
@@ -75,7 +72,7 @@ class VolumeStore:
         def give_name(folder: int) -> str:
             with self._tree.folder(WRITES) as writes:
                 if if_absent:
-                    _link(name, writes, parts[-1], folder, self.location)
+                    link(name, writes, parts[-1], folder, self.location)
                 else:
                     os.rename(name, parts[-1], src_dir_fd=writes, dst_dir_fd=folder)
             sync_folder(folder)
@@ -300,20 +297,3 @@ class VolumeStore:
 
     def _what(self, doing: str, key: str) -> str:
         return f"{doing} {self._full(key) or '/'!r} in {self.location}"
-
-
-def _link(name: str, writes: int, new_name: str, folder: int, where: str) -> None:
-    """link(2), which makes a name only where there is none, for all nodes alike."""
-    try:
-        os.link(name, new_name, src_dir_fd=writes, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        # An answer of a file server that was lost, and asked for again: the second link says what the first made.
-        if os.stat(name, dir_fd=writes, follow_symlinks=False).st_nlink != 2:
-            raise
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        raise ConditionalWriteNotHonoured(
-            f"{where}: its file system knows no hard links ({error.strerror}), without which nobody can write only where nothing "
-            "is. Use NFS, or a local file system"
-        ) from error

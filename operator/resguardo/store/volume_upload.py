@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
 from datetime import UTC, datetime
 from typing import Any
 
-from resguardo.api.errors import StoreError
+from resguardo.api.errors import ConditionalWriteNotHonoured, StoreError, WriteConflict
 from resguardo.store.protocol import ObjectInfo
 from resguardo.store.volume_errors import translated
 from resguardo.store.volume_tree import FILE_MODE, HIDDEN, Parts, Tree, sync_folder
 
+#: What link(2) says on a file system that has no hard links.
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 #: Uploads stand under their keys, which are folders here: .resguardo/uploads/<key>/<random>.
 UPLOADS: Parts = (HIDDEN, "uploads")
 
@@ -33,6 +36,23 @@ def write_all(file: int, body: Any, start: int) -> None:
         written = 0
         while written < len(view):
             written += os.pwrite(file, view[written:], start + written)
+
+
+def link(name: str, writes: int, new_name: str, folder: int, where: str) -> None:
+    """link(2), which makes a name only where there is none, for all nodes alike."""
+    try:
+        os.link(name, new_name, src_dir_fd=writes, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        # An answer of a file server that was lost, and asked for again: the second link says what the first made.
+        if os.stat(name, dir_fd=writes, follow_symlinks=False).st_nlink != 2:
+            raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        raise ConditionalWriteNotHonoured(
+            f"{where}: its file system knows no hard links ({error.strerror}), without which nobody can write only where nothing "
+            "is. Use NFS, or a local file system"
+        ) from error
 
 
 class VolumeUpload:
@@ -64,7 +84,7 @@ class VolumeUpload:
         self._sent[number] = (start, len(body))
 
     def complete(self) -> ObjectInfo:
-        """Give the file its name, once all of it is on disk."""
+        """Give the file its name, once all of it is on disk, where nothing stands."""
         size = self._size()
         with translated(self._what):
             file = self._reopen()
@@ -74,9 +94,9 @@ class VolumeUpload:
                 os.fsync(file)
             finally:
                 os.close(file)
-            found = self._tree.in_folder(self._parts[:-1], self._rename)
-        self._is_complete = True
-        self._tree.remove_empty(self._folder, keep=len(UPLOADS))
+            found = self._tree.in_folder(self._parts[:-1], self._give_name)
+            self._is_complete = True
+            self._tree.remove((*self._folder, self._name), keep=len(UPLOADS))
         if found.st_size != size:
             raise StoreError(
                 f"{self._what} has {found.st_size} bytes, and {size} were sent: something else writes there"
@@ -108,10 +128,13 @@ class VolumeUpload:
         except FileNotFoundError:
             raise StoreError(f"{self._what} is gone: it was given up, here or by somebody else") from None
 
-    def _rename(self, folder: int) -> os.stat_result:
+    def _give_name(self, folder: int) -> os.stat_result:
         with self._tree.folder(self._folder) as source:
             written = os.stat(self._name, dir_fd=source, follow_symlinks=False)
-            os.rename(self._name, self._parts[-1], src_dir_fd=source, dst_dir_fd=folder)
+            try:
+                link(self._name, source, self._parts[-1], folder, self._what)
+            except FileExistsError:
+                raise WriteConflict(f"{self._what}: something else stands there now; nothing was overwritten") from None
         sync_folder(folder)
         found = os.stat(self._parts[-1], dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISREG(found.st_mode) or found.st_ino != written.st_ino:
