@@ -39,22 +39,22 @@ def _rules(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS)
-def test_a_kustomization_is_taken_by_the_api_server(cluster: Cluster, namespace: str, folder: str) -> None:
+def test_a_kustomization_is_taken_by_the_api_server(operator: Cluster, namespace: str, folder: str) -> None:
     """Each object by a dry run, in a namespace that is there and enforces Pod Security "restricted"."""
-    for body in kustomized(cluster, MANIFESTS / folder):
+    for body in kustomized(operator, MANIFESTS / folder):
         if "namespace" in body["metadata"]:
             body["metadata"]["namespace"] = namespace
-        cluster.kubectl(
+        operator.kubectl(
             "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-",
             stdin=yaml.safe_dump(body),
         )  # fmt: skip
 
 
 @pytest.mark.parametrize("path", sorted((MANIFESTS / "examples").glob("restore-*.yaml")), ids=lambda path: path.stem)
-def test_an_example_request_is_taken_as_it_is(cluster: Cluster, namespace: str, path: Path) -> None:
+def test_an_example_request_is_taken_as_it_is(operator: Cluster, namespace: str, path: Path) -> None:
     body = yaml.safe_load(path.read_text())
     body["metadata"]["namespace"] = namespace
-    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(body))
+    operator.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(body))
 
 
 def test_both_ways_to_install_give_the_same_rights_and_none_on_secrets(cluster: Cluster) -> None:
