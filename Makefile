@@ -99,9 +99,9 @@ down:
 endif
 
 ##@ Build
-image: ## Build the image (localhost/resguardo:dev) from the Dockerfile
+image: venv ## Build the image (localhost/resguardo:dev), and its bill of materials (build/resguardo.cdx.json)
 	@$(RIG)/machine.sh packages cluster
-	@$(RIG)/image.sh
+	@$(RIG)/sbom.sh "$$($(RIG)/image.sh)"
 
 crds: venv ## Render the CRDs from the models
 	.venv/bin/resguardo crd
