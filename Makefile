@@ -54,7 +54,7 @@ test-data: venv ## On a real PostgreSQL, real S3 servers and azurite, which they
 	&& RIG_AZURITE=$$($(RIG)/build.sh --path azurite) && RIG_POSTGRES_17=$$($(RIG)/build.sh --path postgres-17) \
 	&& export RIG_VERSITYGW RIG_MINIO RIG_AZURITE RIG_POSTGRES_17 && set -x && $(PYTHON) -m pytest $(DATA_TESTS) $(ARGS)
 
-ON_17 := test_census test_fingerprint test_rights test_snapshot
+ON_17 := test_census test_documented_roles test_fingerprint test_rights test_snapshot
 test-data-newer: venv ## What of it asks the catalogs, on PostgreSQL 17
 	@$(MAKE) --no-print-directory test-data ARGS="$(ARGS)" DATA_TESTS="$(ON_17:%=tests/data/%.py)" RIG_POSTGRES_MAJOR=17
 
