@@ -145,6 +145,28 @@ class TestByRights:
         _create(operator, pod)
         assert f'{RBAC}create resource "pods"' in _refusal(lambda: _create(thief, pod))
 
+    @pytest.mark.parametrize(
+        "kind", ["ReplicationController", "Deployment", "ReplicaSet", "DaemonSet", "StatefulSet", "PodTemplate"]
+    )
+    def test_what_makes_pods_beside_jobs_is_refused_by_rights(
+        self, operator: Cluster, thief: Cluster, victim: str, kind: str
+    ) -> None:
+        pod = _pod(victim, "bare", operator["RIG_IMAGE"])
+        pod["spec"]["volumes"] = [{"name": "planted", "secret": {"secretName": PLANTED}}]
+        template = {"metadata": {"labels": {"app": "bare"}}, "spec": pod["spec"]}
+        is_core = kind in ("ReplicationController", "PodTemplate")
+        body: Document = {"apiVersion": "v1" if is_core else "apps/v1", "kind": kind}
+        body["metadata"] = {"name": "bare", "namespace": victim}
+        if kind == "PodTemplate":
+            body["template"] = template
+        else:
+            selector = {"app": "bare"}
+            body["spec"] = {"selector": selector if is_core else {"matchLabels": selector}, "template": template}
+        if kind == "StatefulSet":
+            body["spec"]["serviceName"] = "bare"
+        _create(operator, body)
+        assert f'{RBAC}create resource "{kind.lower()}s"' in _refusal(lambda: _create(thief, body))
+
     def test_the_same_token_reads_what_the_operator_has_to_read(self, thief: Cluster, victim: str) -> None:
         for kind in ("bp", "rr", "cronjobs", "jobs", "pods", "events"):
             thief.kubectl("get", kind, "-n", victim)
