@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -299,6 +300,16 @@ class TestSettingsOfOthers:
         assert (done.exit_status, done.stdout) == (0, b"\n0\n"), done.stderr_tail
 
 
+def _try(login: Login, scratch: Path) -> Exception | None:
+    """What connecting ends with; None where it works: a server takes a new certificate a moment after it was told."""
+    try:
+        with Server(login, scratch, patience=AT_ONCE) as server:
+            server.connect("postgres").close()
+    except ResguardoError as error:
+        return error
+    return None
+
+
 class TestTls:
     def login(self, postgres_server: PostgresServer, mode: SslMode, host: str = "localhost") -> Login:
         return replace(postgres_server.login, host=host, ssl_mode=mode)
@@ -366,6 +377,29 @@ class TestTls:
         error = refusal(replace(login, certificate_file=None, private_key_file=None), tmp_path, "certified")
         assert isinstance(error, AuthenticationFailed)
         assert "client certificate" in str(error)
+        # and that of another role, which the same authority signed
+        other = postgres_server.folder / "server.crt", postgres_server.folder / "server.key"
+        error = refusal(replace(login, certificate_file=other[0], private_key_file=other[1]), tmp_path, "certified")
+        assert isinstance(error, AuthenticationFailed)
+
+    def test_a_servers_certificate_that_has_expired(self, tmp_path: Path) -> None:
+        server = start_postgres()
+        try:
+            folder = server.folder
+            subprocess.run(
+                ["openssl", "x509", "-req", "-in", str(folder / "server.csr"), "-CA", str(folder / "ca.crt"),
+                 "-CAkey", str(folder / "ca.key"), "-CAcreateserial", "-days", "-1", "-extfile", str(folder / "server.ext"), "-out", str(folder / "data/server.crt")],
+                check=True, capture_output=True,
+            )  # fmt: skip
+            server.execute("SELECT pg_reload_conf()")
+            login = replace(server.login, host="localhost", ssl_mode=SslMode.VERIFY_FULL, ca_file=server.ca_file)
+            deadline = time.monotonic() + 20
+            while not isinstance(error := _try(login, tmp_path), TlsFailed) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert isinstance(error, TlsFailed)
+            assert "expired" in str(error)
+        finally:
+            server.stop()
 
 
 class TestSessions:
