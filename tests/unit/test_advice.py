@@ -41,6 +41,20 @@ def test_a_way_out_that_stays_open_is_told(allowed: bool, reasons: list[str]) ->
     assert [warning.reason for warning in advise(BackupPolicySpec.model_validate(changed))] == reasons
 
 
+@pytest.mark.parametrize(
+    ("by_tier", "reasons"),
+    [
+        ({"daily": "30d", "weekly": "84d"}, []),
+        ({"daily": "31d"}, ["LockOutlivesTier"]),
+        ({"daily": "31d", "monthly": "1y"}, ["LockOutlivesTier", "LockNotUsed"]),
+    ],
+)
+def test_a_lock_is_for_a_tier_that_is_kept_and_no_longer_than_that(by_tier: dict[str, str], reasons: list[str]) -> None:
+    changed = copy.deepcopy(POLICY["spec"]) | {"retention": {"daily": "30d", "weekly": "84d"}}
+    changed["store"]["s3"]["objectLock"] = {"mode": "Governance", "byTier": by_tier}
+    assert [warning.reason for warning in advise(BackupPolicySpec.model_validate(changed))] == reasons
+
+
 def spec(schedule: str, retention: dict[str, Any] | None) -> BackupPolicySpec:
     changed = copy.deepcopy(POLICY["spec"]) | {"schedule": schedule, "timeZone": "UTC", "retention": retention}
     return BackupPolicySpec.model_validate(changed)

@@ -16,7 +16,7 @@ ResguardoError
 │   ├── StoreUnreachable, StoreAccessDenied, BucketNotFound, ObjectMissing
 │   ├── ConditionalWriteNotHonoured, PrefixOwned, WriteConflict
 │   ├── StorageClassRefused, ObjectFrozen, StoreFull
-│   ├── EncryptionNotHonoured, KmsKeyNotFound
+│   ├── EncryptionNotHonoured, KmsKeyNotFound, ObjectLockNotHonoured
 │   └── ObjectCorrupt, ManifestInvalid, FormatTooNew
 ├── RestoreError          a request that ended without the database it asked for
 │   ├── BackupNotFound, TargetNotEmpty, TargetBusy, RestoreBlocked, RestoreFailed
@@ -287,6 +287,12 @@ class SigningKeyInvalid(ResguardoError):
     """The key with which backups are to be signed is none, or nobody believes it."""
 
     exit_status = 58
+
+
+class ObjectLockNotHonoured(StoreError):
+    """The store does not lock objects as the policy asks: the bucket has no object lock, or nothing is said of one."""
+
+    exit_status = 72
 
 
 class RestoreError(ResguardoError):

@@ -9,7 +9,7 @@ from pydantic.json_schema import WithJsonSchema
 from pydantic_core import CoreSchema
 
 from resguardo.api.base import Written
-from resguardo.api.durations import DURATION_PATTERN, parse_duration, print_duration
+from resguardo.api.durations import DURATION_PATTERN, SPAN_PATTERN, parse_duration, parse_span, print_duration
 
 
 def cel(rule: str, message: str) -> dict[str, str]:
@@ -82,6 +82,25 @@ Timeout = Annotated[
             ),
         }
     ),
+]
+
+#: The same words at both doors.
+_A_SPAN = "must be a number from 1 to 9999 and a unit, h, d, w, mo or y: such as 36h, 30d, 12w, 3mo or 1y"
+
+
+def _checked_span(text: str) -> str:
+    try:
+        parse_span(text)
+    except ValueError:
+        raise ValueError(_A_SPAN) from None
+    return text
+
+
+#: How long something is kept. No `pattern`: the API server would quote it in place of these words.
+KeepFor = Annotated[
+    str,
+    AfterValidator(_checked_span),
+    WithJsonSchema({"type": "string", "maxLength": 16, **validations(cel(f"self.matches('{SPAN_PATTERN}')", _A_SPAN))}),
 ]
 
 #: The name of a Secret, ConfigMap, ServiceAccount: a DNS subdomain (RFC 1123).

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
-from pydantic.json_schema import WithJsonSchema
 
 from resguardo.api.backup_id import BACKUP_ID_PATTERN
 from resguardo.api.base import Exchanged, Instant, Moment, Whole, Written, canonical_hash
 from resguardo.api.conditions import Condition
 from resguardo.api.connection import DatabaseName, PostgresConnection, checked_database_name
-from resguardo.api.durations import SPAN_PATTERN, parse_span
 from resguardo.api.encryption import Encryption
-from resguardo.api.fields import Timeout, Union, cel, validations
+from resguardo.api.fields import KeepFor, Timeout, Union, cel, validations
 from resguardo.api.manifest import ODDITIES_MAX, Oddity
 from resguardo.api.metadata import Metadata, named_within
 from resguardo.api.names import API_VERSION, POLICY_KIND, POLICY_NAME_MAX, TAKE_OVER_ANNOTATION, TOLD_ANNOTATIONS
@@ -26,24 +24,6 @@ from resguardo.api.text import Plain
 
 #: The fields of spec.retention that are tiers.
 TIERS = ("hourly", "daily", "weekly", "monthly", "yearly")
-#: The same words at both doors.
-_A_SPAN = "must be a number from 1 to 9999 and a unit, h, d, w, mo or y: such as 36h, 30d, 12w, 3mo or 1y"
-
-
-def _checked_span(text: str) -> str:
-    try:
-        parse_span(text)
-    except ValueError:
-        raise ValueError(_A_SPAN) from None
-    return text
-
-
-#: How long something is kept. No `pattern`: the API server would quote it in place of these words.
-KeepFor = Annotated[
-    str,
-    AfterValidator(_checked_span),
-    WithJsonSchema({"type": "string", "maxLength": 16, **validations(cel(f"self.matches('{SPAN_PATTERN}')", _A_SPAN))}),
-]
 
 
 class PgDump(Written):
@@ -209,8 +189,8 @@ class PolicyWarning(Exchanged):
     message: str = Field(max_length=512, description="What is odd, and where.")
 
 
-#: More than any policy can earn: two for each tier, and what concerns the whole.
-WARNINGS_MAX = 16
+#: More than any policy can earn: five for each tier, and what concerns the whole.
+WARNINGS_MAX = 32
 
 
 class BackupPolicyStatus(Exchanged):

@@ -9,7 +9,14 @@ from pydantic import AfterValidator, Field, model_validator
 from resguardo.api.base import Written
 from resguardo.api.fields import CaRef, DataKey, ObjectName, cel, validations
 from resguardo.api.roles import Identity, Role, RoleCredentials
-from resguardo.api.store_fields import CA_NEEDS_HTTPS, Endpoint, Prefix, StorageClasses, check_ca_needs_https
+from resguardo.api.store_fields import (
+    CA_NEEDS_HTTPS,
+    Endpoint,
+    ObjectLock,
+    Prefix,
+    StorageClasses,
+    check_ca_needs_https,
+)
 
 _DOTS = "addressing Virtual needs a bucket without dots in its name: no certificate covers bucket.with.dots.host"
 _KMS_ALONE = "kmsKeyId and bucketKey need type aws:kms"
@@ -157,6 +164,10 @@ class S3Store(Written):
     )
     sse: ServerSideEncryption | None = Field(
         None, description="How the store is to encrypt what is written; absent: as the bucket does by itself."
+    )
+    object_lock: ObjectLock | None = Field(
+        None,
+        description="For how long the store is to let nobody remove a backup; absent: as the bucket does by itself.",
     )
 
     @model_validator(mode="after")

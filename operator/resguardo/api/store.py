@@ -8,6 +8,7 @@ from resguardo.api.azure import AzureStore
 from resguardo.api.fields import Union
 from resguardo.api.roles import Role, RoleCredentials
 from resguardo.api.s3 import S3Store
+from resguardo.api.store_fields import ObjectLock
 from resguardo.api.volume import VolumeStore
 
 
@@ -35,6 +36,11 @@ class Store(Union):
             return others
         own = self.credentials.of(role)
         return frozenset(other for other in others if self.credentials.of(other) == own)
+
+    @property
+    def object_lock(self) -> ObjectLock | None:
+        """How the store is to lock backups; None where nothing is asked."""
+        return self.s3.object_lock if self.s3 else None
 
     @property
     def classes(self) -> dict[str, str]:

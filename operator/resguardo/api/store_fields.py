@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from resguardo.api.base import Written
-from resguardo.api.fields import CaRef, cel, validations
+from resguardo.api.fields import CaRef, KeepFor, cel, validations
 
 _CA_NEEDS_HTTPS = "caRef needs an endpoint that begins with https://"
 
@@ -70,3 +70,37 @@ class StorageClasses(Written):
         None, description="Of a backup that stands for its month, and for no longer tier, such as GLACIER_IR."
     )
     yearly: StorageClass | None = Field(None, description="Of a backup that stands for its year, such as DEEP_ARCHIVE.")
+
+
+_A_LOCK = cel(
+    "has(self.hourly) || has(self.daily) || has(self.weekly) || has(self.monthly) || has(self.yearly)",
+    "name at least one of hourly, daily, weekly, monthly, yearly: else nothing would be locked for longer than it takes to make",
+)
+
+
+class LockSpans(Written):
+    """For how long a backup is locked, from its start on: as long as the longest tier for which it stands says."""
+
+    model_config = {"json_schema_extra": validations(_A_LOCK)}
+
+    hourly: KeepFor | None = Field(None, description="Of a backup that stands for its hour.")
+    daily: KeepFor | None = Field(None, description="Of a backup that stands for its day, and of a manual one.")
+    weekly: KeepFor | None = Field(None, description="Of a backup that stands for its week.")
+    monthly: KeepFor | None = Field(None, description="Of a backup that stands for its month.")
+    yearly: KeepFor | None = Field(None, description="Of a backup that stands for its year.")
+
+    @model_validator(mode="after")
+    def _locks_something(self) -> Self:
+        if not any((self.hourly, self.daily, self.weekly, self.monthly, self.yearly)):
+            raise ValueError(_A_LOCK["message"])
+        return self
+
+
+class ObjectLock(Written):
+    """How the store keeps backups from being removed by anybody, whatever keys they have."""
+
+    mode: Literal["Governance", "Compliance"] = Field(
+        description="Governance: who has a right of its own (s3:BypassGovernanceRetention) may lift it. Compliance: nobody may, "
+        "not even the account's owner."
+    )
+    by_tier: LockSpans = Field(description="For how long, by the tiers for which a backup stands.")

@@ -17,6 +17,7 @@ import structlog
 
 import resguardo
 from resguardo.api.backup_id import new_backup_id
+from resguardo.api.base import print_time
 from resguardo.api.census import Census
 from resguardo.api.conditions import Reason
 from resguardo.api.durations import parse_duration
@@ -45,7 +46,9 @@ from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.postgres.snapshot import open_snapshot
 from resguardo.rules.census_budget import census_budget, lock_patience, lock_timeout
 from resguardo.rules.growth import ROWS_MIN
+from resguardo.rules.locks import lock_of, lock_while_made
 from resguardo.rules.storage_classes import class_of
+from resguardo.rules.tiers import Tier
 from resguardo.store.backup_key import BackupKey, write_key
 from resguardo.store.catalogue import (
     Attempt,
@@ -55,6 +58,7 @@ from resguardo.store.catalogue import (
 )
 from resguardo.store.discard import discard_backup
 from resguardo.store.layout import attempt_key, backup_folder, census_key, dump_key, globals_key
+from resguardo.store.locks import lock_backup
 from resguardo.store.orphans import abort_dead_uploads
 from resguardo.store.ownership import Owner, verify_owner
 from resguardo.store.protocol import Store
@@ -87,6 +91,9 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     try:
         # What would be lost is the work of hours, so that a store which is away for a moment is waited for longer.
         patient_store = context.credentials.open_store(policy.spec.store, role=Role.WRITER, patient=True)
+        if (asked := policy.spec.store.object_lock) is not None:
+            timeout = parse_duration(policy.spec.timeout)
+            patient_store = patient_store.locking(lock_while_made(asked, started_at=started_at, timeout=timeout))
         key, sealing = _make_key(patient_store, backup_id, policy)
         made = _Making(patient_store, attempt, policy, former, context, key, sealing).make()
         manifest = _manifest(policy, owner, attempt, made, former, place=store.place, signing_key=signing_key)
@@ -103,6 +110,7 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
     findings.backup = backup_summary(manifest)
     findings.reason = Reason.BACKUP_SUCCEEDED
     findings.message = f"backup {backup_id} holds {print_size(manifest.bytes)} in the bucket"
+    _extend_locks(store, findings, manifest, policy)
     _after_commit(store, attempt, findings, trusted)
 
 
@@ -132,6 +140,25 @@ def _after_commit(store: Store, attempt: Attempt, findings: Findings, trusted: T
     except ResguardoError as error:
         log.warning("the backup is committed, but the bucket could not be looked at after it", problem=str(error))
         findings.newest_backup = findings.backup
+
+
+def _extend_locks(store: Store, findings: Findings, manifest: Manifest, policy: BackupPolicy) -> None:
+    """Lock the backup for as long as it will stand for its tiers; where that fails, the next run of retention does it."""
+    asked = policy.spec.store.object_lock
+    if asked is None or manifest.oddities:
+        return
+    tiers = [Tier(tier) for tier in manifest.tiers]
+    lock = lock_of(asked, tiers, manifest.trigger, policy.spec.retention, made_at=manifest.started_at)
+    if lock is None:
+        return
+    try:
+        lock_backup(store, manifest.id, lock)
+        findings.message += f", locked until {print_time(lock.until)}"
+    except StoreError as error:
+        log.warning(
+            "the backup's locks could not be extended; the next run of retention tries again", problem=str(error)
+        )
+        findings.message += f"; it is not locked as it should be, {error.reason}: {error}"
 
 
 def _clean_up(store: Store, attempt: Attempt, error: BaseException, *, manifest_was_sent: bool) -> None:

@@ -21,9 +21,11 @@ from resguardo.jobs.trust import signing_key_of, trust_of
 from resguardo.postgres.connection import Server
 from resguardo.postgres.rights import check_server, missing_rights
 from resguardo.rules.advice import advise, is_shorter
+from resguardo.rules.locks import longest_lock
 from resguardo.store.catalogue import list_backups, newest_jobs, newest_summary, summarise
 from resguardo.store.classes import probe_classes
 from resguardo.store.layout import manifest_key
+from resguardo.store.locks import probe_locks
 from resguardo.store.marks import Mark, accept_plan, is_plan_hash, marked_ids, set_mark
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes
 from resguardo.store.protocol import Store
@@ -90,6 +92,8 @@ def _check_store(policy: BackupPolicy, context: Context) -> None:
     probe_conditional_writes(store)
     require_max_age(policy, store)
     probe_classes(store, policy.spec.store.classes.values())
+    if policy.spec.store.object_lock is not None:
+        probe_locks(store, policy.spec.store.object_lock)
     context.findings.warnings += writer_warnings(policy, store)
     context.progress.step("the store: claiming the prefix, reading the inventory")
     claim_prefix(store, policy)
@@ -102,6 +106,12 @@ def require_max_age(policy: BackupPolicy, store: Store) -> None:
     retention = policy.spec.retention
     if retention is None or retention.max_age is None:
         return
+    longest = longest_lock(policy.spec.store.object_lock)
+    if longest is not None and is_shorter(parse_span(retention.max_age), longest[1]):
+        raise LockOutlivesMaxAge(
+            f"retention.maxAge is {retention.max_age}, and objectLock.byTier.{longest[0]} is {longest[1]}: a backup could not be "
+            "removed in time. Shorten the lock, or give the policy a longer maxAge"
+        )
     locked_for = store.default_lock()
     if locked_for is not None and is_shorter(parse_span(retention.max_age), locked_for):
         raise LockOutlivesMaxAge(

@@ -22,15 +22,18 @@ from resguardo.api.errors import DeadlineExceeded, Stopped, StoreError, StoreUnr
 from resguardo.api.inventory import BackupFacts
 from resguardo.api.policy import BackupPolicy, Retention, RetentionSummary
 from resguardo.api.roles import Role
+from resguardo.api.store_fields import ObjectLock
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.survey import Survey, retention_of, survey
 from resguardo.jobs.task import Context
 from resguardo.rules.attempts import forgotten_attempts
+from resguardo.rules.locks import locks_of
 from resguardo.rules.orphans import orphaned_before
 from resguardo.rules.removal import Step
 from resguardo.rules.retention import Plan
 from resguardo.store.catalogue import newest_jobs, newest_summary, summarise
 from resguardo.store.layout import FIXED_PROBE_KEY, attempt_key
+from resguardo.store.locks import lock_backup
 from resguardo.store.orphans import abort_dead_uploads, erase_whole, remove_dead_folder
 from resguardo.store.ownership import Owner, read_owner, verify_owner
 from resguardo.store.protocol import Store
@@ -56,7 +59,8 @@ def enforce(policy: BackupPolicy, context: Context) -> None:
     owner = read_owner(store, owner_name(policy))
     context.progress.step("looking at what the bucket holds")
     found = survey(policy, store, now=datetime.now(UTC))
-    run = _Run(store, owner, found, retention_of(policy), parse_duration(policy.spec.timeout), context)
+    timeout, object_lock = parse_duration(policy.spec.timeout), policy.spec.store.object_lock
+    run = _Run(store, owner, found, retention_of(policy), timeout, context, object_lock)
     try:
         run.carry_out()
     except (DeadlineExceeded, Stopped) as cut:
@@ -74,7 +78,9 @@ class _Run:
     retention: Retention
     timeout: timedelta
     context: Context
+    object_lock: ObjectLock | None
     done: Counter[Step] = field(default_factory=Counter)
+    locked: int = 0
     purged: set[str] = field(default_factory=set)
     problems: list[StoreError] = field(default_factory=list)
 
@@ -83,6 +89,7 @@ class _Run:
         self.problems += self.survey.trash.problems.values()
         reasons = {verdict.backup.id: verdict.reasons for verdict in self.survey.plan.verdicts}
         marked, grace, now = self.survey.trash.marked, self.survey.grace, datetime.now(UTC)
+        self._lock()
         self._step(
             Step.MARK,
             lambda backup_id: mark(
@@ -93,6 +100,13 @@ class _Run:
         self._prove_right_to_remove()
         self.purged.update(self._step(Step.PURGE, lambda backup_id: purge(self.store, marked[backup_id])))
         self._tidy()
+
+    def _lock(self) -> None:
+        """Hold each backup for as long as what it stands for now: since its own run could not, or it stands for more since."""
+        if self.object_lock is None:
+            return
+        wanted = locks_of(self.survey.plan, self.object_lock, self.retention, now=self.survey.store_now)
+        self.locked = len(self._each(lambda backup_id: lock_backup(self.store, backup_id, wanted[backup_id]), wanted))
 
     def _prove_right_to_remove(self) -> None:
         """Raise StoreAccessDenied before anything is decided that then could not be carried out, nor be taken back."""
@@ -167,6 +181,8 @@ class _Run:
             yield f"{len(waiting)} of them go, the first after {print_time(min(waiting.values()))}"
         if self.done[Step.TAKE_BACK]:
             yield f"{self.done[Step.TAKE_BACK]} that were to go stay after all"
+        if self.locked:
+            yield f"{self.locked} were locked for longer"
         if self.purged:
             yield f"{len(self.purged)} were removed"
 

@@ -12,6 +12,7 @@ from resguardo.api.encryption import Encryption, public_key
 from resguardo.api.policy import BackupPolicySpec, PolicyWarning, Retention
 from resguardo.api.schedule import next_time
 from resguardo.api.signing import Signing
+from resguardo.rules.locks import lock_spans
 from resguardo.rules.retention import tier_spans
 from resguardo.rules.storage_classes import MINIMUM_STAY
 from resguardo.rules.tiers import Tier
@@ -25,6 +26,8 @@ TIER_TOO_SHORT = "TierTooShort"
 MAX_AGE_TOO_SHORT = "MaxAgeTooShort"
 CLASS_OUTLIVES_TIER = "ClassOutlivesTier"
 CLASS_NOT_USED = "ClassNotUsed"
+LOCK_OUTLIVES_TIER = "LockOutlivesTier"
+LOCK_NOT_USED = "LockNotUsed"
 ONE_RECIPIENT = "OneRecipient"
 UNSIGNED_ALLOWED = "UnsignedAllowed"
 
@@ -44,6 +47,7 @@ def _about_classes_and_retention(spec: BackupPolicySpec) -> Iterator[PolicyWarni
         yield from _about_retention(spec.retention, spec)
         yield from _about_classes(spec.store.classes, spans)
     yield from _about_unused_classes(spec.store.classes, spans)
+    yield from _about_locks(lock_spans(spec.store.object_lock), spans)
 
 
 def _about_encryption(encryption: Encryption) -> Iterator[PolicyWarning]:
@@ -105,6 +109,21 @@ def _about_unused_classes(classes: Mapping[str, str], spans: Mapping[Tier, Span]
             reason=CLASS_NOT_USED,
             message=f"storageClasses.{name} is {classes[name]}, and no backup is ever in it: there is no retention.{name}",
         )
+
+
+def _about_locks(locks: Mapping[Tier, Span], spans: Mapping[Tier, Span]) -> Iterator[PolicyWarning]:
+    for tier, lock in locks.items():
+        if tier not in spans:
+            yield PolicyWarning(
+                reason=LOCK_NOT_USED,
+                message=f"objectLock.byTier.{tier} is {lock}, and no backup is ever locked by it: there is no retention.{tier}",
+            )
+        elif is_shorter(spans[tier], lock):
+            yield PolicyWarning(
+                reason=LOCK_OUTLIVES_TIER,
+                message=f"objectLock.byTier.{tier} is {lock}, and retention.{tier} is {spans[tier]}: backups stay, and are paid for, "
+                "until their lock is over",
+            )
 
 
 def is_shorter(span: Span, other: Span | timedelta) -> bool:

@@ -259,6 +259,13 @@ def tiers_taken(
     ]
 
 
+def kept_like(tiers: Sequence[Tier], trigger: Trigger, retention: Retention | None) -> Sequence[Tier]:
+    """The tiers as whose backups one is kept that stands for `tiers`: those, and of a manual one the daily or hourly."""
+    if trigger is not Trigger.MANUAL or retention is None:
+        return tiers
+    return [tier for tier in (Tier.HOURLY, Tier.DAILY) if tier in tier_spans(retention)][-1:]
+
+
 def tier_spans(retention: Retention) -> dict[Tier, Span]:
     """How long the backups of each tier are kept, the shortest tier first; tiers that the policy does not name are absent."""
     written = {tier: getattr(retention, tier.value) for tier in Tier}

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from resguardo.api.manifest import Trigger
 from resguardo.api.policy import Retention
-from resguardo.rules.retention import tier_spans
+from resguardo.rules.retention import kept_like
 from resguardo.rules.tiers import Tier
 
 #: What is removed sooner is paid for as long as this (https://aws.amazon.com/s3/storage-classes/, "Minimum storage duration
@@ -33,6 +33,5 @@ def class_of(
     `tiers` are those for which it will stand, the shortest first: the longest decides. A manual backup stands for nothing
     and is kept as long as a daily one, or an hourly where there are no daily ones: it has their class.
     """
-    if trigger is Trigger.MANUAL and retention is not None:
-        tiers = [tier for tier in (Tier.HOURLY, Tier.DAILY) if tier in tier_spans(retention)]
-    return classes.get(tiers[-1].value) if tiers else None
+    kept_as = kept_like(tiers, trigger, retention)
+    return classes.get(kept_as[-1].value) if kept_as else None

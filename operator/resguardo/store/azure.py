@@ -51,6 +51,7 @@ from resguardo.store.azure_errors import (
 from resguardo.store.azure_upload import AzureUpload, Options, forget_blocks, info_of, quoted, resending
 from resguardo.store.body import part_body
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
+from resguardo.store.without_locks import WithoutLocks
 
 __all__ = ["ATTEMPTS", "PATIENT_ATTEMPTS", "AccountKey", "AzureStore", "SasToken"]
 
@@ -66,7 +67,7 @@ BODY_ATTEMPTS = 5
 PAGE_OBJECTS = 5000
 
 
-class AzureStore:
+class AzureStore(WithoutLocks):
     """A container and a prefix in it; see `protocol.Store` for the contract."""
 
     def __init__(

@@ -48,9 +48,9 @@ def discard_backup(store: Store, backup_id: str, *, manifest_was_sent: bool = Fa
             return False
     elif store.head(manifest_key(backup_id)) is not None:
         return False
-    for found in list(store.list(folder)):
-        if found.key != manifest_key(backup_id):
-            store.delete(found.key)
+    # With the versions, where the bucket keeps any: nobody would find them again. What is locked stays until it is not.
+    for problem in store.erase(folder, but=manifest_key(backup_id)).values():
+        raise problem
     return True
 
 

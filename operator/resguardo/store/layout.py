@@ -16,6 +16,9 @@ SIGNATURE_NAME = "manifest.json.sig"
 #: Where nobody may delete, every probe writes this one object again, so that they leave one object and not many.
 FIXED_PROBE_KEY = "probe.json"
 
+#: Written again by each check of a policy that asks for locks, since nobody can remove it at once.
+LOCK_PROBE_KEY = "probe-lock.json"
+
 
 def backup_folder(backup_id: str) -> str:
     """The folder that holds all of one backup, with its slash.

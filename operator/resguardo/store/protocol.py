@@ -12,6 +12,7 @@ from resguardo.api.durations import Span
 from resguardo.api.errors import StoreError
 from resguardo.api.manifest import StoreEncryption
 from resguardo.rules.access import Right
+from resguardo.rules.locks import Lock
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,22 @@ class Store(Protocol):
         In a versioned bucket every version goes, of an object the latest last, so that nothing shows again what was
         deleted; where the keys may not look at versions, what is there is deleted as `delete` does it. The object with the
         key `but` stays. Gives what could not be removed, by key; nothing there is no error, and may be asked for again.
+        """
+
+    def locking(self, lock: Lock) -> Store:
+        """The same store, of which each object that it writes is locked from its first byte on.
+
+        A write through it raises ObjectLockNotHonoured where the store does not confirm the lock, and StoreAccessDenied where
+        the keys may not lock, or may not see whether they did.
+        """
+
+    def lock_of(self, key: str) -> Lock | None:
+        """The retention that holds an object, over or not; None where it has none, or is not there. A legal hold is none."""
+
+    def extend_lock(self, key: str, lock: Lock) -> None:
+        """Lock an object that is there for at least so long; one that is locked for longer, or forever, stays so.
+
+        One that is locked keeps the mode that it has. Raises as `locking` does, and ObjectMissing. May be called again.
         """
 
     def is_locked(self, key: str) -> bool:

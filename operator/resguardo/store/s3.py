@@ -6,6 +6,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from resguardo.api import s3 as spec
 from resguardo.api.durations import Span
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, StoreError, WriteConflict
 from resguardo.rules.access import Right
+from resguardo.rules.locks import Lock
 from resguardo.store.body import part_body
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.s3_classes import S3Archive
@@ -43,7 +45,7 @@ from resguardo.store.s3_errors import (
     translate,
     within,
 )
-from resguardo.store.s3_locks import S3Locks
+from resguardo.store.s3_locks import S3Locks, lock_options
 from resguardo.store.s3_login import AccessKeys, Login
 from resguardo.store.s3_look import look
 from resguardo.store.s3_rights import special_rights
@@ -85,6 +87,7 @@ class S3Store:
         self._eraser = S3Eraser(self._client, Request("", self._bucket, self._prefix, self._endpoint))
         self._archive = S3Archive(self._client, Request("", self._bucket, self._prefix, self._endpoint))
         self._locks = S3Locks(self._client, Request("", self._bucket, self._prefix, self._endpoint))
+        self._lock: Lock | None = None
 
     @property
     def location(self) -> str:
@@ -123,6 +126,7 @@ class S3Store:
                     ContentType=content_type,
                     ChecksumSHA256=b64encode(hashlib.sha256(body).digest()).decode(),
                     **self._encryption.options,
+                    **self._lock_options,
                     **options,
                 )
             self._encryption.require(answer, request)
@@ -136,7 +140,12 @@ class S3Store:
             return self._identical(key, body)
         if self._encryption.is_asked:
             self._look_how_it_is_encrypted(key, answer)
+        self._require_lock(key)
         return answer["ETag"]
+
+    @property
+    def _lock_options(self) -> dict[str, Any]:
+        return lock_options(self._lock) if self._lock is not None else {}
 
     def _look_how_it_is_encrypted(self, key: str, told: PutObjectOutputTypeDef) -> None:
         with self._translated("s3:GetObject", key) as request:
@@ -210,6 +219,20 @@ class S3Store:
         """Remove objects and folders, with all versions."""
         return self._eraser.erase(*paths, but=but)
 
+    def locking(self, lock: Lock) -> S3Store:
+        """The same store, which locks what it writes."""
+        other = copy(self)
+        other._lock = lock
+        return other
+
+    def lock_of(self, key: str) -> Lock | None:
+        """The retention of an object."""
+        return self._locks.lock_of(key)
+
+    def extend_lock(self, key: str, lock: Lock) -> None:
+        """Lock an object for at least so long."""
+        self._locks.extend_lock(key, lock)
+
     def is_locked(self, key: str) -> bool:
         """Whether an object may not be deleted for now."""
         return self._locks.is_locked(key, now=self.clock)
@@ -270,6 +293,7 @@ class S3Store:
                 ContentType="application/octet-stream",
                 ChecksumAlgorithm="SHA256",
                 **self._encryption.options,
+                **self._lock_options,
                 **options,
             )
             return self._upload(self._prefix + key, answer["UploadId"])
@@ -299,7 +323,12 @@ class S3Store:
             key=full_key.removeprefix(self._prefix),
             request=Request("s3:PutObject", self._bucket, full_key, self._endpoint, str(self._encryption)),
             encryption=self._encryption,
+            confirm=partial(self._require_lock, full_key.removeprefix(self._prefix)),
         )
+
+    def _require_lock(self, key: str) -> None:
+        if self._lock is not None:
+            self._locks.require(key, self._lock)
 
     @contextmanager
     def _translated(self, action: str, key: str) -> Iterator[Request]:

@@ -22,6 +22,7 @@ from resguardo.api.errors import (
     KmsKeyNotFound,
     ObjectCorrupt,
     ObjectFrozen,
+    ObjectLockNotHonoured,
     ObjectMissing,
     StorageClassRefused,
     StoreAccessDenied,
@@ -181,6 +182,13 @@ _MEANINGS = [
         "{request}: {endpoint} cannot encrypt, and what is written asks for {encryption} ({said}): give it a KMS, or change "
         "store.s3.sse to what it does",
         words="encryption",
+    ),
+    _meaning(
+        ObjectLockNotHonoured,
+        "InvalidRequest InvalidBucketObjectLockConfiguration ObjectLockConfigurationNotFoundError",
+        "{request}: bucket {bucket} at {endpoint} has no object lock ({said}). It is turned on when a bucket is made: use one that "
+        "has it, or take store.s3.objectLock away",
+        words="bucket is missing object",
     ),
     _meaning(
         StoreAccessDenied,

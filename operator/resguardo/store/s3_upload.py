@@ -73,10 +73,13 @@ class S3Upload:
         key: str,
         request: Request,
         encryption: S3Encryption,
+        confirm: Callable[[], None],
     ) -> None:
         self._client, self._patient_client, self._hasty_client = client, patient_client, hasty_client
         self._upload_id = upload_id
         self._key, self._request, self._encryption = key, request, encryption
+        #: Raises where something else than its bytes is not as it was asked for, once the object stands.
+        self._confirm = confirm
         self._parts: dict[int, _Part] = {}
         self._is_complete = False
 
@@ -200,6 +203,7 @@ class S3Upload:
         if checksum and _without_count(checksum) != self._composite_sha256():
             raise ObjectCorrupt(f"{where} has another checksum than the parts that were sent")
         self._encryption.require(found, self._request)
+        self._confirm()
         return info_of(self._key, found)
 
     @property

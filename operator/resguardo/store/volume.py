@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from resguardo.api import volume as spec
-from resguardo.api.durations import Span
 from resguardo.api.errors import (
     ObjectCorrupt,
     ObjectMissing,
@@ -33,12 +32,13 @@ from resguardo.store.volume_errors import translated
 from resguardo.store.volume_lock import locked
 from resguardo.store.volume_tree import FILE_MODE, HIDDEN, Parts, Tree, parts_of, sync_folder
 from resguardo.store.volume_upload import UPLOADS, VolumeUpload, etag_of, info_of, link, write_all
+from resguardo.store.without_locks import WithoutLocks
 
 #: Small objects on their way to their names.
 WRITES: Parts = (HIDDEN, "writes")
 
 
-class VolumeStore:
+class VolumeStore(WithoutLocks):
     """A folder of a volume; see `protocol.Store` for the contract. `root` is where the volume is mounted."""
 
     def __init__(self, store: spec.VolumeStore, root: Path) -> None:
@@ -153,14 +153,6 @@ class VolumeStore:
             if path.endswith("/"):
                 self._tree.remove_hollow(parts_of(path.rstrip("/")))
         return problems
-
-    def is_locked(self, key: str) -> bool:  # noqa: ARG002
-        """No: a file system knows no retention."""
-        return False
-
-    def default_lock(self) -> Span | None:
-        """None."""
-        return None
 
     def special_rights(self, key: str) -> Mapping[Right, bool]:  # noqa: ARG002
         """It keeps no versions, and locks nothing."""
