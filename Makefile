@@ -24,7 +24,7 @@ endif
 
 export RIG_POSTGRES_MAJOR
 
-.PHONY: help demo test cluster down check test-unit test-data test-data-newer test-cluster test-faults bench bench-operator bench-retention image crds lock venv
+.PHONY: help demo test cluster down check test-unit test-data test-data-newer test-cluster test-faults bench bench-encryption bench-operator bench-retention image crds lock venv
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,11 @@ test-faults-cluster: venv helm cluster
 bench: venv ## Measure backups and restores
 	@$(RIG)/machine.sh packages bench
 	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && export RIG_VERSITYGW && $(PYTHON) -m bench $(ARGS)
+
+bench-encryption: venv ## Measure what encryption costs a backup: age, and the store's own on MinIO
+	@$(RIG)/machine.sh packages bench
+	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && RIG_MINIO=$$($(RIG)/build.sh --path minio) \
+	&& export RIG_VERSITYGW RIG_MINIO && $(PYTHON) -m bench.encryption $(ARGS)
 
 bench-retention: venv ## Measure retention in a bucket of a million objects
 	@RIG_VERSITYGW=$$($(RIG)/build.sh --path versitygw) && export RIG_VERSITYGW && $(PYTHON) -m bench.retention $(ARGS)

@@ -6,9 +6,7 @@ import argparse
 import logging
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -19,6 +17,7 @@ from bench.measure import Run
 from bench.report import Comparison, render
 from bench.servers import servers
 from bench.sides import Bench, missing_tools
+from bench.turns import in_turns, told
 
 
 def main() -> int:
@@ -36,13 +35,13 @@ def main() -> int:
     began = facts()
     with tempfile.TemporaryDirectory(prefix="resguardo-bench-") as folder, servers(Path(folder)) as (postgres, s3):
         bench = Bench(postgres, s3, Path(folder))
-        with _told(f"filling a database of about {arguments.megabytes} MB"):
+        with told(f"filling a database of about {arguments.megabytes} MB"):
             size = bench.prepare(arguments.megabytes)
         backups, raw_backups, uploaded, restic = _in_turns(
             arguments.rounds, bench.resguardo_backup, bench.raw_backup, bench.uploaded_backup, bench.restic_backup
         )
         (crontab,) = _in_turns(1, bench.crontab_backup)
-        with _told("file_backup, for the raw restore"):
+        with told("file_backup, for the raw restore"):
             bench.file_backup()
         restores, raw_restores = _in_turns(arguments.restores, bench.resguardo_restore, bench.raw_restore)
         report = render(
@@ -75,20 +74,7 @@ def main() -> int:
 
 
 def _in_turns(rounds: int, *sides: Callable[[], Run]) -> list[list[Run]]:
-    runs: list[list[Run]] = [[] for _ in sides]
-    for _ in range(rounds):
-        for side, done in zip(sides, runs, strict=True):
-            with _told(side.__name__):
-                done.append(side())
-    return runs
-
-
-@contextmanager
-def _told(what: str):  # type: ignore[no-untyped-def]
-    began = time.monotonic()
-    print(f"{what} …", end=" ", file=sys.stderr, flush=True)
-    yield
-    print(f"{time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    return list(in_turns(rounds, {side.__name__: side for side in sides}).values())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _TITLES = {
     "data": "Backups and restores (`make bench`)",
+    "encryption": "What encryption costs (`make bench-encryption`)",
     "operator": "The operator (`make bench-operator`)",
     "retention": "Retention in a large bucket (`make bench-retention`)",
     #: Written by people: kept as it is.

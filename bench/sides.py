@@ -42,15 +42,29 @@ class Bench:
         """Fill the database and write the documents; gives the database's size in bytes."""
         portal.fill(self.dsn, megabytes=megabytes, locale="C.UTF-8", passwords={})
         self.s3.client().create_bucket(Bucket=BUCKET)
-        (self.folder / "policy.yaml").write_text(yaml.safe_dump(self._policy()))
+        self.write_policy(POLICY, self.s3)
         return portal.size_bytes(self.dsn)
+
+    def write_policy(self, name: str, s3: S3Server, *, sse: dict[str, str] | None = None, **spec: object) -> Path:
+        """A policy of that name, with a prefix of the same, in a bucket that is there; its file."""
+        source = {"postgres": {"connection": self._connection(), "pgDump": {"database": portal.DATABASE}}}
+        credentials = {"secretRef": {"name": "from-the-environment"}}
+        store = {"bucket": BUCKET, "prefix": name, "endpoint": s3.endpoint, "credentials": credentials}
+        store |= {"sse": sse} if sse else {}
+        path = self.folder / ("policy.yaml" if name == POLICY else f"policy-{name}.yaml")
+        document = {"schedule": "@daily", "source": source, "store": {"s3": store}, **spec}
+        path.write_text(yaml.safe_dump(_document("BackupPolicy", name, document)))
+        return path
 
     def resguardo_backup(self) -> Run:
         """Dump, census, compression, upload with checksums, manifest."""
+        return self.back_up(self.folder / "policy.yaml")
+
+    def back_up(self, policy: Path) -> Run:
+        """A backup by that policy."""
         return measure(
-            [self._resguardo, "backup", "-f", str(self.folder / "policy.yaml")],
-            environment=self._environment, limit_seconds=LIMIT_SECONDS,
-        )  # fmt: skip
+            [self._resguardo, "backup", "-f", str(policy)], environment=self._environment, limit_seconds=LIMIT_SECONDS
+        )
 
     def raw_backup(self) -> Run:
         """pg_dump | zstd, into nothing: what no backup can beat by much."""
@@ -182,13 +196,6 @@ class Bench:
             "AWS_ACCESS_KEY_ID": KEYS.access_key_id,
             "AWS_SECRET_ACCESS_KEY": KEYS.secret_access_key,
         }
-
-    def _policy(self) -> dict[str, object]:
-        connection = self._connection()
-        source = {"postgres": {"connection": connection, "pgDump": {"database": portal.DATABASE}}}
-        credentials = {"secretRef": {"name": "from-the-environment"}}
-        store = {"s3": {"bucket": BUCKET, "prefix": POLICY, "endpoint": self.s3.endpoint, "credentials": credentials}}
-        return _document("BackupPolicy", POLICY, {"schedule": "@daily", "source": source, "store": store})
 
     def _request(self, database: str) -> dict[str, object]:
         target = {"postgres": {"connection": self._connection(), "database": database}}
