@@ -111,9 +111,7 @@ def claims_are_true(policy: Body, work: Workload) -> None:
 
 def what_is_not_accepted_is_suspended(policy: Body, cron_job: Body | None, *, is_wanted: bool = True) -> None:
     """Of a CronJob that is the policy's own, and that it wants, or wanted once."""
-    if cron_job is None or not any(
-        o["uid"] == policy["metadata"]["uid"] for o in cron_job["metadata"].get("ownerReferences", [])
-    ):
+    if cron_job is None or not _is_owned_by(policy, cron_job):
         return
     told = conditions(policy).get("Accepted", ("", ""))
     if told[0] == "True":
@@ -121,6 +119,11 @@ def what_is_not_accepted_is_suspended(policy: Body, cron_job: Body | None, *, is
         assert cron_job["spec"]["schedule"] != "* * * * *", "what a vandal wrote stands"
     elif told[1] not in ("NewerOperator", "DocumentInvalid", "ObjectsRefused"):
         assert cron_job["spec"]["suspend"] is True, told
+
+
+def _is_owned_by(policy: Body, body: Body) -> bool:
+    owners = body["metadata"].get("ownerReferences", [])
+    return any(owner["uid"] == policy["metadata"]["uid"] for owner in owners)
 
 
 def retained_is_what_a_run_came_to(policy: Body, cron_job: Body | None, work: Workload) -> None:
@@ -135,7 +138,9 @@ def retained_is_what_a_run_came_to(policy: Body, cron_job: Body | None, work: Wo
     if not spec.get("retention"):
         assert told == ("Unknown", "NotEnforced")
     elif spec.get("suspend"):
-        assert told == ("Unknown", "Suspended")
+        # What is not ours runs on as its owner likes, suspended or not.
+        is_in_the_way = cron_job is not None and not _is_owned_by(policy, cron_job)
+        assert told == (("False", "NameTaken") if is_in_the_way else ("Unknown", "Suspended"))
     elif status == "True":
         assert reason == "RetentionEnforced"
         assert enforced_at is not None
