@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -136,7 +137,10 @@ class TestWhatIsNotTouched:
 
     @pytest.mark.parametrize("year", [1000, 1960, 9999])
     def test_a_backup_of_an_impossible_year_is_kept(self, history: History, year: int) -> None:
-        odd = history.add(datetime(year, 3, 1, tzinfo=UTC), stored_at=now() - 2 * DAY)
+        odd = f"{year}0301T000000Z-abcdef"
+        written = json.loads(manifest_of(now(), backup_id=odd).to_json())
+        times = dict.fromkeys(("startedAt", "completedAt", "snapshotAt"), f"{year}-03-01T00:00:00Z")
+        history.put(f"backups/{odd}/manifest.json", json.dumps(written | times).encode(), at=now() - 2 * DAY)
         ids = history.add_days(10)
         for _ in range(2):
             assert history.enforce().succeeded
