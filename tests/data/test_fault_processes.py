@@ -286,6 +286,8 @@ class TestSomebodyElsesDdl:
         assert in_the_way == []
         assert report.inventory is not None
         assert (report.inventory.backups, place.uploads()) == (1, [])
+        dumps = {Path(key).name for key in place.backup_keys() if "/dump" in key}
+        assert dumps == {"dump-3.zst", "dump-3.zst.blocks"}
         place.postgres.drop_database(place.database)
         report, _, _ = place.run("restore", "-f", place.request("second"), "-f", place.policy())
         assert report.reason == "Restored"

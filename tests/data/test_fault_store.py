@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resguardo.jobs import credentials
+from resguardo.store import s3
 from resguardo.store.catalogue import list_backups
 from resguardo.store.discard import DISCARDED, discard_backup
 from resguardo.store.signatures import ANYBODY
@@ -66,7 +66,7 @@ def test_writes_whose_answers_are_lost_are_a_backup_that_restores(place: Place, 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> int:
     """The attempts of a store that is out of patience within seconds, where a pod's would be only after minutes."""
-    monkeypatch.setattr(credentials, "PATIENT_ATTEMPTS", 3)
+    monkeypatch.setattr(s3, "PATIENT_ATTEMPTS", 3)
     return 3
 
 
@@ -90,7 +90,7 @@ def test_answers_that_are_lost_while_a_failed_backup_is_removed_change_nothing(
         proxy.harm(Harm.LOSE_ANSWER, "DELETE", "uploadId=", times=1)
     else:
         place.postgres.execute("CREATE TABLE small (i int)", database=place.database)
-        proxy.harm(Harm.LOSE_ANSWER, "DELETE", DUMP, times=1)
+        proxy.harm(Harm.LOSE_ANSWER, "POST", "?delete", times=1)
         proxy.harm(Harm.UPLOAD_GONE, "PUT", "data/globals.sql.zst$", times=1)
     report = place.fail("backup", "-f", place.policy())
     assert report.reason == "StoreError"

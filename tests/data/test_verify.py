@@ -60,7 +60,7 @@ def _write_half_an_archive(place: Place, backup_id: str) -> None:
     """With digests that are right: what is wrong only pg_restore can tell."""
     store = place.s3.store(place.bucket)
     manifest = read_manifest(store, backup_id)
-    entry = seal(store, backup_id, dump_key(), ObjectRole.DUMP, iter([b"PGDMP\x01\x0e\x00 and no more"]))
+    entry = seal(store, backup_id, dump_key(2), ObjectRole.DUMP, iter([b"PGDMP\x01\x0e\x00 and no more"]))
     objects = [entry, *(one for one in manifest.objects if one.role is not ObjectRole.DUMP)]
     body = manifest.model_copy(update={"objects": objects}).to_json().encode()
     place.s3.root.put_object(Bucket=place.bucket, Key=f"prod/{manifest_key(backup_id)}", Body=body)

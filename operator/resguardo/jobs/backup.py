@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import structlog
@@ -57,7 +58,7 @@ from resguardo.store.catalogue import (
     record_attempt,
 )
 from resguardo.store.discard import discard_backup
-from resguardo.store.layout import attempt_key, backup_folder, census_key, dump_key, globals_key
+from resguardo.store.layout import attempt_key, backup_folder, census_key, data_folder, dump_key, globals_key
 from resguardo.store.locks import lock_backup
 from resguardo.store.orphans import abort_dead_uploads
 from resguardo.store.ownership import Owner, verify_owner
@@ -246,9 +247,9 @@ class _Making:
         """
         give_up = time.monotonic() + lock_patience(timeout).total_seconds()
         pause = PAUSE_SECONDS
-        while True:
+        for attempt in count(1):
             try:
-                return self._dump_and_count(server, database, timeout, storage_class)
+                return self._dump_and_count(server, database, timeout, dump_key(attempt), storage_class)
             except (LockTimeout, SchemaChanging) as error:
                 wait = pause * random.uniform(0.5, 1)  # noqa: S311 - jitter
                 if time.monotonic() + wait >= give_up:
@@ -256,11 +257,18 @@ class _Making:
                 log.warning(
                     "beginning again, since the schema was being changed", reason=error.reason, problem=str(error)
                 )
+            self._drop_data()
             time.sleep(wait)
             pause = min(2 * pause, PAUSE_MAX_SECONDS)
+        raise AssertionError("it counts without an end")
+
+    def _drop_data(self) -> None:
+        """Of an attempt that is given up. What may not be removed goes with the backup, in whose manifest it is not named."""
+        with suppress(StoreError):
+            self.store.erase(data_folder(self.backup_id))
 
     def _dump_and_count(
-        self, server: Server, database: str, timeout: timedelta, storage_class: str | None
+        self, server: Server, database: str, timeout: timedelta, key: str, storage_class: str | None
     ) -> tuple[ObjectEntry, Census]:
         deadline, longest_wait = self.context.deadline.at, lock_timeout(timeout)
         self.context.progress.step(f"locking the tables of {database} and taking a snapshot")
@@ -270,7 +278,7 @@ class _Making:
         ):
             self.context.progress.step(f"dumping {database} beside its census")
             start = partial(dump, server, database, snapshot.id, lock_timeout=longest_wait)
-            dumped = self._seal(output(start, server, database, deadline), dump_key(), ObjectRole.DUMP, storage_class)
+            dumped = self._seal(output(start, server, database, deadline), key, ObjectRole.DUMP, storage_class)
             return dumped, counting.result()
 
     def _seal(

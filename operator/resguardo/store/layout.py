@@ -88,9 +88,18 @@ def class_probe_key(storage_class: str) -> str:
     return f"probe-class-{storage_class}.json"
 
 
-def dump_key() -> str:
-    """The dump, relative to the backup's folder."""
-    return "data/dump.zst"
+def data_folder(backup_id: str) -> str:
+    """What a backup holds of the database."""
+    return backup_folder(backup_id) + "data/"
+
+
+def dump_key(attempt: int = 1) -> str:
+    """The dump, relative to the backup's folder. One that was begun again has another name: nothing is ever overwritten.
+
+    >>> dump_key(), dump_key(2)
+    ('data/dump.zst', 'data/dump-2.zst')
+    """
+    return "data/dump.zst" if attempt == 1 else f"data/dump-{attempt}.zst"
 
 
 def globals_key() -> str:
