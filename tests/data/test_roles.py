@@ -20,16 +20,14 @@ from botocore.exceptions import ClientError
 from resguardo.api.roles import Role
 from resguardo.rules.access import Finding, Right, judge
 from resguardo.store import s3_client
-from resguardo.store.azure_client import SasToken
 from resguardo.store.discard import forbid_manifest
 from resguardo.store.rights import try_rights
 from tests.data.test_signing import Signer, believing
-from tests.fixtures.azurite import Azurite
 from tests.fixtures.history import History
 from tests.fixtures.place import Place
 from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
 from tests.fixtures.s3 import ROOT, AccessKeys, S3Server
-from tests.fixtures.s3_roles import BUCKET, DOCUMENTED, IamServer, documented
+from tests.fixtures.s3_roles import BUCKET, DOCUMENTED, LOCK, IamServer, documented
 from tests.fixtures.specs import AGE
 
 if TYPE_CHECKING:
@@ -140,6 +138,42 @@ def test_retention_removes_with_the_pruners_keys_alone(iam_server: IamServer, tm
     gone = set(ids) - set(kept)
     versions = iam_server.root.list_object_versions(Bucket=bucket, Prefix="prod/backups/")
     assert not [one for one in versions.get("Versions", []) if one["Key"].split("/")[2] in gone]
+
+
+def test_with_object_lock_writer_and_pruner_need_one_policy_more(place: Place, iam_server: IamServer) -> None:
+    """given `lock.json` beside the two, when backups are made and retention runs, then all is locked, and no keys more are needed"""
+    bucket = iam_server.make_bucket(locks=True)
+    iam_server.root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    place = replace(place, bucket=bucket, store={"objectLock": {"mode": "Governance", "byTier": {"daily": "7d"}}})
+    policy = place.policy(retention={"daily": "7d"})
+
+    act_as(place, iam_server.make_role(WRITER, bucket))
+    failed = place.fail("check", "-f", policy)
+    assert failed.reason == "StoreAccessDenied"
+    assert "may not do s3:GetObjectRetention on 'prod/probe-lock.json'" in failed.message
+
+    act_as(place, iam_server.make_role(WRITER, bucket, *documented(LOCK, bucket)))
+    report, _, _ = place.run("check", "-f", policy)
+    assert report.reason == "CheckPassed"
+    report, _, log = place.run("backup", "-f", policy)
+    assert ", locked until " in report.message
+    assert "may not do" not in log, "nothing was asked for that the writer may not do"
+
+    # A backup whose own locks were cut short: the pruner's turn.
+    assert report.backup is not None
+    manifest = f"prod/backups/{report.backup.id}/manifest.json"
+    brief = report.backup.started_at + timedelta(days=2)
+    iam_server.root.put_object_retention(
+        Bucket=bucket, Key=manifest, BypassGovernanceRetention=True,
+        Retention={"Mode": "GOVERNANCE", "RetainUntilDate": brief},
+    )  # fmt: skip
+    act_as(place, iam_server.make_role(PRUNER, bucket))
+    assert place.fail("retention", "-f", policy).reason == "StoreAccessDenied"
+    act_as(place, iam_server.make_role(PRUNER, bucket, *documented(LOCK, bucket)))
+    enforced, _, _ = place.run("retention", "-f", policy)
+    assert "1 were locked for longer" in enforced.message
+    until = iam_server.root.get_object_retention(Bucket=bucket, Key=manifest)["Retention"].get("RetainUntilDate")
+    assert until == report.backup.started_at + timedelta(days=7)
 
 
 def test_the_pruner_clears_away_what_a_killed_backup_has_left(iam_server: IamServer, iam_bucket: str) -> None:
@@ -283,8 +317,8 @@ class TestCheckRole:
     """`resguardo check --role` and what it rests on."""
 
     @staticmethod
-    def findings(server: IamServer, bucket: str, role: Role, keys: AccessKeys) -> list[Finding]:
-        return judge(role, try_rights(server.store(bucket, keys=keys)))
+    def findings(server: IamServer, bucket: str, role: Role, keys: AccessKeys, *, locks: bool = False) -> list[Finding]:
+        return judge(role, try_rights(server.store(bucket, keys=keys)), locks=locks)
 
     @pytest.mark.parametrize("role", Role)
     @pytest.mark.parametrize("kind", ["plain", "versioned", "locked"])
@@ -307,39 +341,46 @@ class TestCheckRole:
         assert (answer.get("Versions"), answer.get("DeleteMarkers")) == (None, None), "it leaves nothing"
         assert "Uploads" not in iam_server.root.list_multipart_uploads(Bucket=bucket)
 
+    @pytest.mark.parametrize(
+        ("role", "more", "locks", "expected"),
+        [
+            (WRITER, True, True, ""),
+            (WRITER, False, True, "missing"),
+            (WRITER, True, False, "too much"),
+            (PRUNER, True, True, ""),
+            (PRUNER, False, True, "missing"),
+            # Whether an object is there, MinIO looks at first: without a right to write it cannot be told.
+            (READER, True, True, ""),
+            (READER, False, True, ""),
+        ],
+    )
+    def test_the_right_to_lock_is_asked_of_writer_and_pruner_where_the_policy_locks(
+        self, iam_server: IamServer, role: Role, more: bool, locks: bool, expected: str
+    ) -> None:
+        bucket = iam_server.make_bucket(locks=True)
+        keys = iam_server.make_role(role, bucket, *(documented(LOCK, bucket) if more else []))
+        (found,) = [
+            finding
+            for finding in self.findings(iam_server, bucket, role, keys, locks=locks)
+            if finding.tried.right is Right.LOCK
+        ]
+        assert (found.is_missing, found.is_too_much) == (expected == "missing", expected == "too much")
+        assert iam_server.root.list_object_versions(Bucket=bucket).get("Versions") is None, "it leaves nothing"
+
     @pytest.mark.parametrize("role", Role)
     def test_on_minio_too(self, minio_server: S3Server, role: Role) -> None:
         """There the policy is that of keys which a role assumed with more rights was given."""
         bucket = minio_server.make_bucket(locks=True)
-        keys = _assumed(minio_server, json.dumps({"Version": "2012-10-17", "Statement": documented(role, bucket)}))
-        found = judge(role, try_rights(minio_server.store(bucket, keys=keys)))
+        statements = documented(role, bucket) + (documented(LOCK, bucket) if role is not READER else [])
+        keys = _assumed(
+            minio_server, json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+        )
+        found = judge(role, try_rights(minio_server.store(bucket, keys=keys)), locks=True)
         assert [finding for finding in found if finding.is_missing] == []
         too_many = [finding.tried.right for finding in found if finding.is_too_much]
         assert too_many == ([Right.OVERWRITE] if role is WRITER else [])
         answer = minio_server.root.list_object_versions(Bucket=bucket)
         assert (answer.get("Versions"), answer.get("DeleteMarkers")) == (None, None), "it leaves nothing"
-
-    @pytest.mark.parametrize(
-        ("role", "letters", "wrong"),
-        [
-            # Signatures know no names of blobs, so that who reads manifests reads data, and who writes overwrites.
-            (WRITER, "racwl", {Right.READ_DATA, Right.OVERWRITE, Right.MARK}),
-            (PRUNER, "racwdl", {Right.READ_DATA, Right.ADD}),
-            (READER, "rl", set()),
-            (WRITER, "racwdl", {Right.READ_DATA, Right.OVERWRITE, Right.MARK, Right.REMOVE}),
-            (WRITER, "rl", {Right.ADD, Right.RECORD, Right.READ_DATA}),
-            (PRUNER, "racwl", {Right.REMOVE, Right.READ_DATA, Right.ADD}),
-            (READER, "l", {Right.READ_FACTS, Right.READ_DATA}),
-            (READER, "racwl", {Right.ADD, Right.OVERWRITE, Right.FORBID, Right.RECORD, Right.MARK}),
-        ],
-    )  # fmt: skip
-    def test_of_azure_by_a_signatures_letters(
-        self, azurite: Azurite, azure_container: str, role: Role, letters: str, wrong: set[Right]
-    ) -> None:
-        store = azurite.store(azure_container, login=SasToken(azurite.sas(azure_container, letters)))
-        found = judge(role, try_rights(store))
-        assert {finding.tried.right for finding in found if finding.is_missing or finding.is_too_much} == wrong
-        assert list(azurite.store(azure_container).list("")) == [], "it leaves nothing"
 
     @pytest.mark.parametrize(
         ("role", "action", "missing"),
@@ -444,15 +485,17 @@ class TestTheChecksWarning:
 class TestTheDocumentedPolicies:
     def test_aws_would_take_them(self) -> None:
         """AWS counts no white space: 2,048 characters for all of a user's own policies, 6,144 for a managed one."""
-        for role in Role:
-            text = json.dumps(json.loads((DOCUMENTED / f"{role}.json").read_text()), separators=(",", ":"))
-            assert len(text) <= 2048, role
+        lengths = {
+            name: len(json.dumps(json.loads((DOCUMENTED / f"{name}.json").read_text()), separators=(",", ":")))
+            for name in (*Role, LOCK)
+        }
+        assert max(lengths[role] for role in Role) + lengths[LOCK] <= 2048
 
     def test_no_role_may_bypass_a_lock_or_change_the_bucket(self) -> None:
         actions = {
             action
-            for role in Role
-            for statement in documented(role, "x")
+            for name in (*Role, LOCK)
+            for statement in documented(name, "x")
             for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
         }
         assert not [

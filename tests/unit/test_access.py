@@ -15,8 +15,10 @@ from tests.unit.small_cluster import POLICY_KEY, World
 WRITER, PRUNER, READER = Role.WRITER, Role.PRUNER, Role.READER
 
 
-def judged(role: Role, right: Right, *, has: bool | None, shares: tuple[Role, ...] = ()) -> Finding:
-    (finding,) = judge(role, [Tried(right, has)], shares=shares)
+def judged(
+    role: Role, right: Right, *, has: bool | None, locks: bool = False, shares: tuple[Role, ...] = ()
+) -> Finding:
+    (finding,) = judge(role, [Tried(right, has)], locks=locks, shares=shares)
     return finding
 
 
@@ -30,10 +32,11 @@ NEEDED = {
     READER: {Right.LIST, Right.READ_FACTS, Right.READ_DATA},
 }  # fmt: skip
 FORBIDDEN = {
-    WRITER: {Right.READ_DATA, Right.OVERWRITE, Right.REMOVE, Right.REMOVE_VERSIONS, Right.MARK},
-    PRUNER: {Right.READ_DATA, Right.ADD},
+    WRITER: {Right.READ_DATA, Right.OVERWRITE, Right.REMOVE, Right.REMOVE_VERSIONS, Right.MARK, Right.LOCK},
+    PRUNER: {Right.READ_DATA, Right.ADD, Right.LOCK},
     READER: {
         Right.ADD, Right.OVERWRITE, Right.FORBID, Right.RECORD, Right.MARK, Right.REMOVE, Right.REMOVE_VERSIONS,
+        Right.LOCK,
     },
 }  # fmt: skip
 
@@ -55,6 +58,19 @@ def test_what_one_needs_of_those_that_share_the_keys_is_not_too_much() -> None:
     assert judged(WRITER, Right.REMOVE, has=True, shares=(PRUNER,)).standing is Standing.NOT_NEEDED
     assert judged(WRITER, Right.READ_DATA, has=True, shares=(PRUNER,)).standing is Standing.TOO_MUCH
     assert judged(WRITER, Right.READ_DATA, has=True, shares=(PRUNER, READER)).standing is Standing.NOT_NEEDED
+
+
+@pytest.mark.parametrize(
+    ("role", "shares", "is_needed"),
+    [(WRITER, (), True), (PRUNER, (), True), (READER, (), False), (READER, (WRITER,), None)],
+)
+def test_where_backups_are_to_be_locked_who_writes_and_who_prunes_must_be_able_to(
+    role: Role, shares: tuple[Role, ...], is_needed: bool | None
+) -> None:
+    """given a policy with objectLock, then writer and pruner need the right, and a reader with keys of its own must not have it"""
+    lacking, having = (judged(role, Right.LOCK, has=has, locks=True, shares=shares) for has in (False, True))
+    assert lacking.is_missing == (is_needed is True)
+    assert having.is_too_much == (is_needed is False)
 
 
 def warned(world: World, *reasons: str) -> Report:

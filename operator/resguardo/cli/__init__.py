@@ -104,7 +104,7 @@ def _check_role(filename: list[Path], credentials: Path | None, name: str) -> No
     found, _ = surroundings(credentials)
     try:
         store = found.open_store(spec, role=role)
-        findings = judge(role, try_rights(store), shares=spec.sharers(role))
+        findings = judge(role, try_rights(store), locks=spec.object_lock is not None, shares=spec.sharers(role))
     except ResguardoError as error:
         fail(error)
     typer.echo(f"{role} of {store.location}")

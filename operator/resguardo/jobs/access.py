@@ -29,7 +29,7 @@ def writer_warnings(policy: BackupPolicy, store: Store) -> list[PolicyWarning]:
     shares = policy.spec.store.sharers(Role.WRITER)
     if Role.PRUNER in shares:
         return []
-    found = judge(Role.WRITER, try_rights(store, [Right.REMOVE]), shares=shares)
+    found = judge(Role.WRITER, try_rights(store, [Right.REMOVE]), locks=False, shares=shares)
     warnings = [
         PolicyWarning(
             reason=WRITER_MAY_REMOVE,

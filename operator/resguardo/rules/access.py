@@ -28,6 +28,7 @@ class Right(StrEnum):
     SEE_VERSIONS = "see former versions"
     REMOVE_VERSIONS = "remove former versions"
     SEE_LOCKS = "see what is locked"
+    LOCK = "lock what is there, and see that it is"
 
 
 class Standing(StrEnum):
@@ -91,6 +92,12 @@ _FAILS: Mapping[Role, Mapping[Right, str]] = {
         Right.READ_DATA: "nothing can be restored",
     },
 }
+#: The same, where backups are to be locked.
+_FAILS_WITH_LOCKS: Mapping[Role, Mapping[Right, str]] = {
+    Role.WRITER: {Right.LOCK: "no backup can be locked, and so none is made"},
+    Role.PRUNER: {Right.LOCK: "what comes to stand for a longer tier is not locked for longer"},
+    Role.READER: {},
+}
 _HELPS: Mapping[Role, frozenset[Right]] = {
     Role.WRITER: frozenset({Right.FORBID}),
     Role.PRUNER: frozenset({Right.GIVE_UP}),
@@ -104,10 +111,12 @@ _HARMS: Mapping[Role, Mapping[Right, str]] = {
         Right.REMOVE: "whoever steals the writer's keys can remove backups",
         Right.REMOVE_VERSIONS: "whoever steals the writer's keys can remove backups for good",
         Right.MARK: "whoever steals the writer's keys can have retention remove backups",
+        Right.LOCK: "whoever steals the writer's keys can lock what is there for years, and have it paid for",
     },
     Role.PRUNER: {
         Right.READ_DATA: "whoever steals the pruner's keys reads every backup that is not encrypted",
         Right.ADD: "whoever steals the pruner's keys can plant backups",
+        Right.LOCK: "whoever steals the pruner's keys can lock what is there for years, and have it paid for",
     },
     Role.READER: {
         right: f"whoever steals the reader's keys can {what}"
@@ -119,22 +128,30 @@ _HARMS: Mapping[Role, Mapping[Right, str]] = {
             Right.MARK: "have retention remove backups",
             Right.REMOVE: "remove backups",
             Right.REMOVE_VERSIONS: "remove backups for good",
+            Right.LOCK: "lock what is there for years, and have it paid for",
         }.items()
     },
 }
 
 
-def judge(role: Role, tried: Iterable[Tried], *, shares: Collection[Role] = ()) -> list[Finding]:
-    """What the rights of a role's keys mean. `shares` are other roles that have the same keys: what these need is not too much."""
-    return [_judge(role, one, frozenset(shares) - {role}) for one in tried]
+def judge(role: Role, tried: Iterable[Tried], *, locks: bool, shares: Collection[Role] = ()) -> list[Finding]:
+    """What the rights of a role's keys mean.
+
+    `locks` says whether backups are to be locked. `shares` are other roles that have the same keys: what these need is not too much.
+    """
+    return [_judge(role, one, frozenset(shares) | {role}, locks=locks) for one in tried]
 
 
-def _judge(role: Role, tried: Tried, shares: frozenset[Role]) -> Finding:
-    right = tried.right
-    if right in _FAILS[role]:
-        return Finding(tried, Standing.NEEDED, _FAILS[role][right] if tried.has is False else "")
+def _judge(role: Role, tried: Tried, everybody: frozenset[Role], *, locks: bool) -> Finding:
+    right, needed = tried.right, _needed(role, locks=locks)
+    if right in needed:
+        return Finding(tried, Standing.NEEDED, needed[right] if tried.has is False else "")
     if right in _HELPS[role]:
         return Finding(tried, Standing.HELPFUL)
-    if right in _HARMS[role] and all(right in _HARMS[other] for other in shares):
+    if all(right in _HARMS[one] and right not in _needed(one, locks=locks) for one in everybody):
         return Finding(tried, Standing.TOO_MUCH, _HARMS[role][right] if tried.has else "")
     return Finding(tried, Standing.NOT_NEEDED)
+
+
+def _needed(role: Role, *, locks: bool) -> Mapping[Right, str]:
+    return {**_FAILS[role], **(_FAILS_WITH_LOCKS[role] if locks else {})}

@@ -21,6 +21,7 @@ from resguardo.api.errors import (
     ObjectMissing,
     ResguardoError,
     StorageClassRefused,
+    StoreAccessDenied,
     StoreError,
     WriteConflict,
 )
@@ -48,6 +49,7 @@ from resguardo.store.azure_errors import (
     is_broken_off,
     translate,
 )
+from resguardo.store.azure_rights import special_rights
 from resguardo.store.azure_upload import AzureUpload, Options, forget_blocks, info_of, quoted, resending
 from resguardo.store.body import part_body
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
@@ -210,11 +212,16 @@ class AzureStore(WithoutLocks):
     def is_locked(self, key: str) -> bool:
         """A policy or hold of the blob's own, a hold of the container's, or a lease.
 
-        How long a retention of the whole container lasts is told to nobody who only uses it: a delete that it refuses says so.
+        How long a retention of the whole container lasts is told to nobody who only uses it, and whether the container is held to no
+        signature: a delete that is refused says so.
         """
         if self._is_held is None:
-            with self._translated("containers/read", ""):
-                self._is_held = bool(self._client.get_container_properties().has_legal_hold)
+            try:
+                with self._translated("containers/read", ""):
+                    self._is_held = bool(self._client.get_container_properties().has_legal_hold)
+            except StoreAccessDenied:
+                # A signature for a container never may ask; what it holds refuses its delete, as with a retention.
+                self._is_held = False
         found = self._properties(key)
         if found is None:
             return False
@@ -230,9 +237,9 @@ class AzureStore(WithoutLocks):
         """None: only those who manage the account are told."""
         return None
 
-    def special_rights(self, key: str) -> Mapping[Right, bool]:  # noqa: ARG002
-        """None: whether a blob's versions may go, and what is locked, shows only where there are some."""
-        return {}
+    def special_rights(self, key: str) -> Mapping[Right, bool | None]:
+        """About versions, where what is there has some. Who may read a blob sees what locks it."""
+        return special_rights(self._client, self._request("blobs/read (versions)", key), self._prefix)
 
     def clock(self) -> datetime:
         """The Date of an answer: every server that has a clock sends one (RFC 9110, 6.6.1)."""

@@ -154,10 +154,10 @@ class Store(Protocol):
     def default_lock(self) -> Span | None:
         """For how long the store refuses to delete a new object, whoever writes it; None where it does not, or does not say."""
 
-    def special_rights(self, key: str) -> Mapping[Right, bool]:
+    def special_rights(self, key: str) -> Mapping[Right, bool | None]:
         """Which rights the keys have that not each kind of store knows, tried at a key where nothing is, changing nothing.
 
-        What does not apply, such as versions in a bucket that keeps none, is left out.
+        None where it could not be told. What does not apply, such as versions in a bucket that keeps none, is left out.
         """
 
     def clock(self) -> datetime:

@@ -27,7 +27,7 @@ _PART = b"probe"
 
 def try_rights(store: Store, rights: Iterable[Right] = Right) -> list[Tried]:
     """What came of trying each; what the store has no word for is left out. Raises StoreUnreachable and BucketNotFound."""
-    own = store.special_rights(_DATA)
+    own = store.special_rights(_MANIFEST)
     found = []
     for right in rights:
         if right in _SPECIAL:
@@ -43,7 +43,7 @@ def try_rights(store: Store, rights: Iterable[Right] = Right) -> list[Tried]:
     return found
 
 
-_SPECIAL = frozenset({Right.SEE_VERSIONS, Right.REMOVE_VERSIONS, Right.SEE_LOCKS})
+_SPECIAL = frozenset({Right.SEE_VERSIONS, Right.REMOVE_VERSIONS, Right.SEE_LOCKS, Right.LOCK})
 
 
 def _list(store: Store) -> bool:

@@ -241,7 +241,7 @@ class S3Store:
         """The retention that the bucket gives each new object."""
         return self._locks.default_lock()
 
-    def special_rights(self, key: str) -> Mapping[Right, bool]:
+    def special_rights(self, key: str) -> Mapping[Right, bool | None]:
         """About versions and locks."""
         return special_rights(self._client, Request("s3:*", self._bucket, self._prefix + key, self._endpoint))
 

@@ -154,7 +154,7 @@ class VolumeStore(WithoutLocks):
                 self._tree.remove_hollow(parts_of(path.rstrip("/")))
         return problems
 
-    def special_rights(self, key: str) -> Mapping[Right, bool]:  # noqa: ARG002
+    def special_rights(self, key: str) -> Mapping[Right, bool | None]:  # noqa: ARG002
         """It keeps no versions, and locks nothing."""
         return {}
 
