@@ -108,7 +108,7 @@ image: venv ## Build the image (localhost/resguardo:dev), and its bill of materi
 	@$(RIG)/machine.sh packages cluster
 	@$(RIG)/sbom.sh "$$($(RIG)/image.sh)"
 
-crds: venv ## Render the CRDs from the models
+crds: venv ## Render the CRDs from the models, and what kustomize is told of them
 	.venv/bin/resguardo crd
 
 # `make lock UPGRADE=` only adds what is new in pyproject.toml, and leaves the rest as it is.

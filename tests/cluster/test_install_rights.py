@@ -13,6 +13,7 @@ import yaml
 
 from tests.cluster.rendering import kustomized, only, templated
 from tests.fixtures.cluster import ROOT, Cluster
+from tests.fixtures.references import names_of_objects
 
 MANIFESTS = ROOT / "manifests"
 KUSTOMIZATIONS = ["base", "overlays/namespaced", "overlays/all-namespaces", "examples"]
@@ -197,75 +198,61 @@ class TestRights:
 
 
 def test_generated_and_prefixed_names_reach_the_resources(cluster: Cluster, tmp_path: Path) -> None:
-    """kustomize's nameReference configuration, as a GitOps repository of a user's would take it."""
+    """Every field that names an object, in a GitOps repository of a user's that takes kustomize's component from here."""
     config = tmp_path / "config"
     config.mkdir()
     for path in (MANIFESTS / "kustomizeconfig").iterdir():
         (config / path.name).write_text(path.read_text())
-    connection: dict[str, Any] = {
-        "host": "db",
-        "credentialsSecretRef": {"name": "login"},
-        "caRef": {"configMap": {"name": "authorities"}},
-        "clientCertificateSecretRef": {"name": "login"},
+    names = names_of_objects()
+    objects = {
+        "ServiceAccount": "v1",
+        "PersistentVolumeClaim": "v1",
+        "PriorityClass": "scheduling.k8s.io/v1",
+        "BackupPolicy": "resguardo.dev/v1alpha1",
+        "RestoreRequest": "resguardo.dev/v1alpha1",
     }
-    s3 = {
-        "bucket": "backups",
-        "endpoint": "https://minio.example",
-        "caRef": {"configMap": {"name": "authorities"}},
-        "credentials": {"secretRef": {"name": "keys"}},
-    }
-    jobs = {"imagePullSecrets": [{"name": "keys"}]}
-    policy = {
-        "apiVersion": "resguardo.dev/v1alpha1",
-        "kind": "BackupPolicy",
-        "metadata": {"name": "portal"},
-        "spec": {
-            "source": {"postgres": {"connection": connection, "pgDump": {"database": "agepar"}}},
-            "store": {"s3": s3},
-            "jobs": jobs,
-        },
-    }
-    request: dict[str, Any] = {
-        "apiVersion": "resguardo.dev/v1alpha1",
-        "kind": "RestoreRequest",
-        "metadata": {"name": "dr"},
-        "spec": {
-            "from": {"policyRef": {"name": "portal"}},
-            "target": {"postgres": {"connection": connection, "database": "agepar"}},
-            "jobs": jobs,
-        },
-    }
-    elsewhere = {
-        **request,
-        "metadata": {"name": "elsewhere"},
-        "spec": {**request["spec"], "from": {"store": {"s3": s3}}},
-    }
-    (tmp_path / "resources.yaml").write_text(yaml.safe_dump_all([policy, request, elsewhere]))
+    bodies = [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": "same"}, **_naming(names.get(kind, []), "same")}
+        for kind, version in objects.items()
+    ]
+    (tmp_path / "resources.yaml").write_text(yaml.safe_dump_all(bodies))
     kustomization = {
         "resources": ["resources.yaml"],
         "components": ["config"],
         "namePrefix": "x-",
-        "secretGenerator": [{"name": name, "literals": ["a=b"]} for name in ("login", "keys")],
-        "configMapGenerator": [{"name": "authorities", "literals": ["ca.crt=x"]}],
+        "secretGenerator": [{"name": "same", "literals": ["a=b"]}],
+        "configMapGenerator": [{"name": "same", "literals": ["a=b"]}],
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    bodies = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(tmp_path))))
-    made = {body["metadata"]["name"] for body in bodies if body["kind"] in ("Secret", "ConfigMap")}
-    resources = [body for body in bodies if body["kind"] in ("BackupPolicy", "RestoreRequest")]
-    assert len(made) == len(resources) == 3
-    for body in resources:
-        assert set(_names_in(body["spec"])) - {"x-portal"} <= made
-    dr = next(body for body in resources if body["metadata"]["name"] == "x-dr")
-    assert dr["spec"]["from"]["policyRef"]["name"] == "x-portal"
+    made = {body["kind"]: body for body in kustomized(cluster, tmp_path)}
+    generated = {kind: made[kind]["metadata"]["name"] for kind in ("Secret", "ConfigMap")}
+    assert len({"x-same", *generated.values()}) == 3
+    for kind, paths in names.items():
+        for path in paths:
+            ending = path.removesuffix("/name").rpartition("/")[2]
+            named = "Secret" if "secret" in ending.lower() else "ConfigMap" if ending == "configMap" else kind
+            assert _at(made[kind], path) == generated.get(named, "x-same"), path
 
 
-def _names_in(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key == "name":
-                yield item
+def _naming(paths: list[str], name: str) -> dict[str, Any]:
+    """A body that has that name at each of these paths."""
+    body: dict[str, Any] = {}
+    for path in paths:
+        *outer, last = path.split("/")
+        place = body
+        for field in outer:
+            if field.endswith("[]"):
+                (place,) = place.setdefault(field.removesuffix("[]"), [{}])
             else:
-                yield from _names_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _names_in(item)
+                place = place.setdefault(field, {})
+        place[last] = name
+    return body
+
+
+def _at(body: dict[str, Any], path: str) -> Any:
+    value: Any = body
+    for field in path.split("/"):
+        value = value[field.removesuffix("[]")]
+        if field.endswith("[]"):
+            (value,) = value
+    return value

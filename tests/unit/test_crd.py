@@ -10,8 +10,11 @@ import pytest
 import yaml
 
 from resguardo.api.crd import render_crds
+from resguardo.api.references import render_name_references
+from tests.fixtures.references import names_of_objects
 
 ROOT = Path(__file__).parents[2]
+NAME_REFERENCES = ROOT / "manifests" / "kustomizeconfig" / "namereference.yaml"
 CRDS = {name: yaml.safe_load(text) for name, text in render_crds().items()}
 
 
@@ -53,3 +56,17 @@ def test_every_field_of_a_spec_explains_itself(schema: dict[str, Any], path: str
 def test_the_committed_files_are_what_the_models_render(folder: str) -> None:
     for name, text in render_crds().items():
         assert (ROOT / folder / name).read_text() == text
+
+
+def test_kustomize_is_told_of_every_name_of_an_object() -> None:
+    told = [
+        (field["kind"], field["path"])
+        for named in yaml.safe_load(NAME_REFERENCES.read_text())["nameReference"]
+        for field in named["fieldSpecs"]
+    ]
+    names = [(kind, path.replace("[]", "")) for kind, paths in names_of_objects().items() for path in paths]
+    assert sorted(told) == sorted(names)
+
+
+def test_the_committed_name_references_are_what_the_models_render() -> None:
+    assert NAME_REFERENCES.read_text() == render_name_references()

@@ -103,11 +103,9 @@ KeepFor = Annotated[
     WithJsonSchema({"type": "string", "maxLength": 16, **validations(cel(f"self.matches('{SPAN_PATTERN}')", _A_SPAN))}),
 ]
 
-#: The name of a Secret, ConfigMap, ServiceAccount: a DNS subdomain (RFC 1123).
-ObjectName = Annotated[
-    str,
-    Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
-]
+OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+#: The name of another object, such as a Secret or a ServiceAccount: a DNS subdomain (RFC 1123).
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME_PATTERN)]
 #: A key in a Secret's or ConfigMap's data.
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 

@@ -203,19 +203,21 @@ def crd(
     ] = False,
     root: Annotated[Path, typer.Option(help="The project's root folder.")] = Path(),
 ) -> None:
-    """Render the CustomResourceDefinitions into crds/ and the charts' copy."""
+    """Render the CustomResourceDefinitions into crds/ and the charts' copy, and what kustomize is told of them."""
     from resguardo.api.crd import render_crds
+    from resguardo.api.references import render_name_references
 
-    stale = []
+    rendered = {root / "manifests" / "kustomizeconfig" / "namereference.yaml": render_name_references()}
     for folder in (root / "crds", root / "charts" / "resguardo-crds" / "templates"):
-        for name, text in render_crds().items():
-            path = folder / name
-            if check_only:
-                if not path.exists() or path.read_text() != text:
-                    stale.append(str(path))
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
+        rendered |= {folder / name: text for name, text in render_crds().items()}
+    stale = []
+    for path, text in rendered.items():
+        if check_only:
+            if not path.exists() or path.read_text() != text:
+                stale.append(str(path))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
     if stale:
         refuse(f"not up to date: {', '.join(stale)}; run `make crds` and commit what it writes")
 
