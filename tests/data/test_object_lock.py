@@ -91,6 +91,12 @@ class TestTheStore:
         store.extend_lock("x", first)
         assert store.lock_of("x") == second
 
+    def test_the_same_bytes_that_stand_without_a_lock_are_not_taken_for_locked_ones(self, store: S3Store) -> None:
+        """given an object that is not locked, when a locking store is told to write just that, then it says that it did not"""
+        store.put("x", b"x")
+        with pytest.raises(ObjectLockNotHonoured, match="and is not at all"):
+            store.locking(Lock("Governance", later())).put("x", b"x", if_absent=True)
+
     def test_where_nothing_is_there_is_nothing_to_lock(self, store: S3Store) -> None:
         with pytest.raises(ObjectMissing):
             store.extend_lock("none", Lock("Governance", later()))

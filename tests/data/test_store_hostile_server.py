@@ -169,6 +169,7 @@ LAUGHS = '<!DOCTYPE r [<!ENTITY a0 "ha">' + "".join(
         pytest.param((200, {"Content-Length": "-1"}, b"{}"), id="a negative length"),
         pytest.param((200, {"Content-Length": "x"}, b"{}"), id="a length that is none"),
         pytest.param((200, {"Content-Length": "99999999999"}, b"{}"), id="a length beyond all bounds"),
+        pytest.param((200, {"ETag": ""}, b""), id="nothing"),
         pytest.param((500, {}, b"<Error><Code>\x1b[31m</Code></Error>"), id="an error that speaks to the terminal"),
     ],
 )  # fmt: skip
@@ -186,6 +187,7 @@ def test_an_answer_that_is_none_of_s3s_is_an_error_of_the_store(liar: Liar, answ
         lambda: store.erase("backups/x/"),
         lambda: store.abort_uploads("backups/"),
         lambda: store.is_locked("x"),
+        store.default_lock,
         lambda: store.availability("x"),
         store.clock,
         lambda: read_catalogue(store, ANYBODY),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob import BlobClient, BlobPrefix, ContentSettings, RehydratePriority
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from resguardo.api import azure as spec
 from resguardo.api.durations import Span
@@ -19,13 +18,13 @@ from resguardo.api.errors import (
     EncryptionNotHonoured,
     ObjectCorrupt,
     ObjectMissing,
-    ResguardoError,
     StorageClassRefused,
     StoreAccessDenied,
     StoreError,
     WriteConflict,
 )
 from resguardo.rules.access import Right
+from resguardo.store.again import again
 from resguardo.store.azure_client import (
     ABORT_ATTEMPTS,
     ATTEMPTS,
@@ -47,24 +46,23 @@ from resguardo.store.azure_errors import (
     code_of,
     date_of,
     is_broken_off,
+    is_damaged,
     translate,
 )
 from resguardo.store.azure_rights import special_rights
-from resguardo.store.azure_upload import AzureUpload, Options, forget_blocks, info_of, quoted, resending
+from resguardo.store.azure_upload import AzureUpload, Options, forget_blocks, info_of, quoted
 from resguardo.store.body import part_body
+from resguardo.store.conflict import settle
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.without_locks import WithoutLocks
 
 __all__ = ["ATTEMPTS", "PATIENT_ATTEMPTS", "AccountKey", "AzureStore", "SasToken"]
-
-T = TypeVar("T")
 
 TIERS = frozenset({"Hot", "Cool", "Cold", "Archive"})
 #: What lies there is not read, but asked for.
 ARCHIVE = "Archive"
 #: Where it is brought back to: the one tier without a least stay that is paid for.
 ONLINE = "Hot"
-BODY_ATTEMPTS = 5
 #: The most that one answer lists.
 PAGE_OBJECTS = 5000
 
@@ -133,26 +131,14 @@ class AzureStore(WithoutLocks):
 
         try:
             with self._translated("blobs/write", key):
-                answer = resending(write)
+                answer = again(write, when=is_damaged)
         except (WriteConflict, ObjectMissing):
             # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
             # was lost and which the SDK sent again: what stands there says.
-            return self._identical(key, body)
+            name = f"object {self._prefix + key!r} in container {self._container} at {self._endpoint}"
+            return settle(self, key, body, name=name)
         self._confirm(key, answer.get("encryption_scope"))
         return quoted(answer["etag"])
-
-    def _identical(self, key: str, body: bytes) -> str:
-        conflict = WriteConflict(
-            f"object {self._prefix + key!r} in container {self._container} at {self._endpoint} is not as it was expected: "
-            "something else writes there too; nothing was overwritten"
-        )
-        try:
-            stored = self.get(key, max_bytes=len(body))
-        except ResguardoError as error:
-            raise conflict from error
-        if stored.body != body:
-            raise conflict
-        return stored.etag
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Read a small object whole."""
@@ -174,7 +160,7 @@ class AzureStore(WithoutLocks):
                     )
                 return Stored(_whole(answer.readall(), found.size), quoted(found.etag), found.last_modified)
 
-        return _again(read)
+        return again(read, when=_is_reread)
 
     def head(self, key: str) -> ObjectInfo | None:
         """What stands at a key."""
@@ -276,7 +262,7 @@ class AzureStore(WithoutLocks):
                     )
                 return _whole(answer.readall(), length)
 
-        return _again(read)
+        return again(read, when=_is_reread)
 
     def begin_upload(self, key: str, *, storage_class: str | None = None) -> AzureUpload:
         """Begin blocks; the service is told with the first."""
@@ -383,12 +369,5 @@ def _whole(body: bytes, size: int) -> bytes:
     return body
 
 
-def _again(read: Callable[[], T]) -> T:
-    """Do what the SDK does not: repeat a request of which the answer broke off."""
-    attempts = Retrying(
-        retry=retry_if_exception(lambda error: is_broken_off(error.__cause__)),
-        stop=stop_after_attempt(BODY_ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.25, max=10),
-        reraise=True,
-    )
-    return attempts(read)
+def _is_reread(error: BaseException) -> bool:
+    return is_broken_off(error.__cause__)

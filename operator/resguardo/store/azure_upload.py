@@ -14,10 +14,10 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceModifiedError
 from azure.storage.blob import BlobBlock, BlobClient, ContainerClient, ContentSettings, StandardBlobTier
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, StoreAccessDenied, StoreError
 from resguardo.api.manifest import StoreEncryption
+from resguardo.store.again import again
 from resguardo.store.azure_errors import (
     MISSING_CODES,
     STANDS_CODES,
@@ -30,7 +30,6 @@ from resguardo.store.azure_errors import (
 from resguardo.store.body import part_body
 from resguardo.store.protocol import ObjectInfo
 
-PART_ATTEMPTS = 5
 #: A service that puts thousands of blocks together says nothing while it does.
 COMMIT_SECONDS = 900
 
@@ -52,17 +51,6 @@ def quoted(etag: str) -> str:
     """An ETag as HTTP writes it; listings leave the quotes out."""
     bare = etag.strip('"')
     return f'"{bare}"'
-
-
-def resending(call: Callable[[], Any]) -> Any:
-    """Send a body again that arrived damaged, which the SDK does not."""
-    attempts = Retrying(
-        retry=retry_if_exception(is_damaged),
-        stop=stop_after_attempt(PART_ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.25, max=10),
-        reraise=True,
-    )
-    return attempts(call)
 
 
 @dataclass(frozen=True)
@@ -111,10 +99,11 @@ class AzureUpload:
         """Send one block. Azure knows no SHA-256: an MD5 of the body is checked on arrival, and the id carries the digest."""
         block_id = f"{self._nonce}-{number:05}-{sha256[:16].hex()}"
         try:
-            resending(
+            again(
                 lambda: self._blob.stage_block(
                     block_id, part_body(body), len(body), validate_content=True, **self._options.of_blocks()
-                )
+                ),
+                when=is_damaged,
             )
         except AzureError as error:
             raise translate(error, self._request) from error

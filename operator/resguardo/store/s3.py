@@ -10,17 +10,18 @@ from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from resguardo.api import s3 as spec
 from resguardo.api.durations import Span
-from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, StoreError, WriteConflict
+from resguardo.api.errors import ObjectCorrupt, ObjectMissing, StoreError, WriteConflict
 from resguardo.rules.access import Right
 from resguardo.rules.locks import Lock
+from resguardo.store.again import again
 from resguardo.store.body import part_body
+from resguardo.store.conflict import settle
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.s3_classes import S3Archive
 from resguardo.store.s3_client import (
@@ -57,9 +58,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTEMPTS", "PATIENT_ATTEMPTS", "AccessKeys", "S3Store"]
 
-T = TypeVar("T")
-
-BODY_ATTEMPTS = 5
 PIECE_BYTES = 256 * 1024
 
 
@@ -117,7 +115,7 @@ class S3Store:
         if storage_class is not None:
             options["StorageClass"] = storage_class
 
-        def write() -> PutObjectOutputTypeDef:
+        def write() -> tuple[str, PutObjectOutputTypeDef]:
             with self._translated("s3:PutObject", key) as request:
                 answer = self._client.put_object(
                     Bucket=self._bucket,
@@ -129,19 +127,22 @@ class S3Store:
                     **self._lock_options,
                     **options,
                 )
+                etag = answer["ETag"]
             self._encryption.require(answer, request)
-            return answer
+            return etag, answer
 
         try:
-            answer = _again(write, when=_is_resent)
+            etag, answer = again(write, when=_is_resent)
         except (WriteConflict, ObjectMissing):
             # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
             # was lost and which botocore sent again: what stands there says. It may be older than the wish for encryption.
-            return self._identical(key, body)
-        if self._encryption.is_asked:
-            self._look_how_it_is_encrypted(key, answer)
+            name = f"object {self._prefix + key!r} in bucket {self._bucket} at {self._endpoint}"
+            etag = settle(self, key, body, name=name)
+        else:
+            if self._encryption.is_asked:
+                self._look_how_it_is_encrypted(key, answer)
         self._require_lock(key)
-        return answer["ETag"]
+        return etag
 
     @property
     def _lock_options(self) -> dict[str, Any]:
@@ -153,19 +154,6 @@ class S3Store:
         # Else somebody else's delete or write, a moment ago, about which nothing was asked.
         if there is not None and there["ETag"] == told["ETag"]:
             self._encryption.require(there, request)
-
-    def _identical(self, key: str, body: bytes) -> str:
-        conflict = WriteConflict(
-            f"object {self._prefix + key!r} in bucket {self._bucket} at {self._endpoint} is not as it was expected: "
-            "something else writes there too; nothing was overwritten"
-        )
-        try:
-            stored = self.get(key, max_bytes=len(body))
-        except ResguardoError as error:
-            raise conflict from error
-        if stored.body != body:
-            raise conflict
-        return stored.etag
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Read a small object whole."""
@@ -182,7 +170,7 @@ class S3Store:
                     )
                 return Stored(bytes(_read_body(answer, length)), answer["ETag"], answer["LastModified"])
 
-        return _again(read, when=_is_reread)
+        return again(read, when=_is_reread)
 
     def head(self, key: str) -> ObjectInfo | None:
         """What stands at a key."""
@@ -273,7 +261,7 @@ class S3Store:
                     )
                 return _read_body(answer, length)
 
-        return _again(read, when=_is_reread)
+        return again(read, when=_is_reread)
 
     def availability(self, key: str) -> Availability | None:
         """Whether an object can be read at once."""
@@ -368,17 +356,6 @@ def _read_body(answer: GetObjectOutputTypeDef, length: int) -> bytearray:
 def _read_into(body: Any, piece: memoryview) -> int:
     count: int = body.readinto(piece)
     return count
-
-
-def _again(request: Callable[[], T], *, when: Callable[[BaseException], bool]) -> T:
-    """Do what botocore does not: repeat a request of which the body was damaged, or broke off, or that raced another."""
-    attempts = Retrying(
-        retry=retry_if_exception(when),
-        stop=stop_after_attempt(BODY_ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.25, max=10),
-        reraise=True,
-    )
-    return attempts(request)
 
 
 def _is_resent(error: BaseException) -> bool:

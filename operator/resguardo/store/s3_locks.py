@@ -96,7 +96,7 @@ class S3Locks:
 
     def _configuration(self) -> ObjectLockConfigurationTypeDef:
         try:
-            answer = self._client.get_object_lock_configuration(Bucket=self._place.bucket)
+            return self._client.get_object_lock_configuration(Bucket=self._place.bucket)["ObjectLockConfiguration"]
         except ClientError as error:
             # It has none, the server knows of none, or the keys may not see; only a store that does not answer is an error.
             if status_of(error) in (429, 500) or status_of(error) > 501:
@@ -104,7 +104,6 @@ class S3Locks:
             return {}
         except FAILURES as error:
             raise translate(error, replace(self._place, action="s3:GetBucketObjectLockConfiguration")) from error
-        return answer["ObjectLockConfiguration"]
 
     def _is_held(self, full: str) -> bool:
         try:

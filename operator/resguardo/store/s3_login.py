@@ -96,15 +96,18 @@ def service_endpoint(endpoint: str | None, sts_endpoint: str | None) -> str | No
 
 def check_keys(keys: AccessKeys) -> None:
     """Raise CredentialsMissing for keys that no request could carry, mostly files with a line's end too many."""
-    for name, text in [("id", keys.access_key_id), ("secret", keys.secret_access_key)]:
+    token = [] if keys.session_token is None else [("session token", keys.session_token)]
+    for name, text in [("id", keys.access_key_id), ("secret", keys.secret_access_key), *token]:
         if not text.strip():
             raise CredentialsMissing(f"the access key's {name} is empty")
         if text != text.strip():
             raise CredentialsMissing(
                 f"the access key's {name} begins or ends with white space or a line's end: take it out of the Secret"
             )
-    if not (keys.access_key_id.isascii() and keys.access_key_id.isprintable()):
-        raise CredentialsMissing("the access key's id holds a character that no HTTP header can carry")
+    # In headers, of which the client's own error repeats one that it cannot send. The secret is in none.
+    for name, text in [("id", keys.access_key_id), *token]:
+        if not (text.isascii() and text.isprintable()):
+            raise CredentialsMissing(f"the access key's {name} holds a character that no HTTP header can carry")
 
 
 @lru_cache(maxsize=64)

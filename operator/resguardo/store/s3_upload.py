@@ -13,16 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    retry_if_result,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random_exponential
 
 from resguardo.api.errors import ObjectCorrupt, StoreError
+from resguardo.store.again import again
 from resguardo.store.body import part_body
 from resguardo.store.protocol import ObjectInfo
 from resguardo.store.s3_classes import class_of
@@ -42,7 +36,6 @@ from resguardo.store.s3_look import look
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PART_ATTEMPTS = 5
 APPEAR_SECONDS = 30
 
 
@@ -85,14 +78,8 @@ class S3Upload:
 
     def upload_part(self, number: int, body: bytes | bytearray, *, start: int, sha256: bytes) -> None:  # noqa: ARG002
         """Send one part, again when it arrived damaged. S3 knows its place by its number."""
-        attempts = Retrying(
-            retry=retry_if_exception(lambda error: code_of(error) in DAMAGED_CODES),
-            stop=stop_after_attempt(PART_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.25, max=10),
-            reraise=True,
-        )
         try:
-            answer = attempts(
+            answer = again(
                 lambda: self._client.upload_part(
                     Bucket=self._request.bucket,
                     Key=self._request.key,
@@ -100,7 +87,8 @@ class S3Upload:
                     PartNumber=number,
                     Body=part_body(body),
                     ChecksumSHA256=b64encode(sha256).decode(),
-                )
+                ),
+                when=lambda error: code_of(error) in DAMAGED_CODES,
             )
         except FAILURES as error:
             raise translate(error, self._request) from error
@@ -116,6 +104,7 @@ class S3Upload:
         made_etag = None
         try:
             answer = self._complete(numbers)
+            made_etag = str(answer["ETag"])
         except FAILURES as error:
             # botocore sends it again when the answer is lost, and the upload that was completed is then gone.
             failure = translate(error, self._request)
@@ -126,7 +115,6 @@ class S3Upload:
                 raise failure from error
         else:
             found = self._look_until_there(answer)
-            made_etag = answer["ETag"]
         self._is_complete = True
         return self._confirmed(found, made_etag)
 

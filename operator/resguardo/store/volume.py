@@ -24,9 +24,9 @@ from resguardo.api.errors import (
     StorageClassRefused,
     StoreAccessDenied,
     StoreError,
-    WriteConflict,
 )
 from resguardo.rules.access import Right
+from resguardo.store.conflict import settle
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.volume_errors import translated
 from resguardo.store.volume_lock import locked
@@ -86,20 +86,7 @@ class VolumeStore(WithoutLocks):
                 with locked(self._tree, self.location):
                     if self._etag(parts) == if_match:
                         return self._tree.in_folder(parts[:-1], give_name)
-        return self._identical(key, body)
-
-    def _identical(self, key: str, body: bytes) -> str:
-        conflict = WriteConflict(
-            f"object {self._full(key)!r} in {self.location} is not as it was expected: something else writes there too; nothing "
-            "was overwritten"
-        )
-        try:
-            stored = self.get(key, max_bytes=len(body))
-        except ResguardoError as error:
-            raise conflict from error
-        if stored.body != body:
-            raise conflict
-        return stored.etag
+        return settle(self, key, body, name=f"object {self._full(key)!r} in {self.location}")
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Read a small object whole."""
