@@ -234,6 +234,15 @@ def test_the_way_out_is_explicit(place: Place) -> None:
     assert ask(place, "dr-all-the-same", signing={"allowUnsigned": True})[0] == "Restored"
 
 
+def test_the_way_out_is_the_same_from_a_bucket_whose_policy_is_gone(place: Place) -> None:
+    _unsigned(place, back_up(place, OURS))
+    place.postgres.drop_database(place.database)
+    bucket = {"from": {"store": {"s3": place._store()}}}
+    assert ask(place, "dr", **bucket, signing={"publicKeys": [OURS.public]})[0] == "BackupNotFound"
+    signing = {"publicKeys": [OURS.public], "allowUnsigned": True}
+    assert ask(place, "dr-all-the-same", **bucket, signing=signing)[0] == "Restored"
+
+
 def _copied(place: Place, backup_id: str, prefix: str) -> None:
     for key in place.backup_keys():
         if backup_id in key:

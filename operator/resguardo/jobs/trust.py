@@ -19,12 +19,11 @@ def trust_of(policy: BackupPolicy) -> Trust:
 def trust_of_request(request: RestoreRequest, policy: BackupPolicy | None) -> Trust:
     """What the request believes: its policy's keys, or its own where it names a store itself."""
     asked = request.spec.signing
-    if policy is None:
-        keys = asked.public_keys if asked else None
-        return trust(keys or (), copied_from=asked.copied_from if asked else ())
-    believed = trust_of(policy)
+    believed = trust_of(policy) if policy is not None else ANYBODY
     if asked is None:
         return believed
+    if policy is None:
+        return trust(asked.public_keys or (), copied_from=asked.copied_from, allows_unsigned=asked.allow_unsigned)
     return Trust(
         believed.keys, believed.copied_from | set(asked.copied_from), believed.allows_unsigned or asked.allow_unsigned
     )
