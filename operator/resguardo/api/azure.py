@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from resguardo.api.base import Written
 from resguardo.api.fields import CaRef, DataKey, ObjectName, validations
-from resguardo.api.roles import Identity, Role, RoleCredentials
-from resguardo.api.store_fields import CA_NEEDS_HTTPS, Prefix, check_ca_needs_https
+from resguardo.api.roles import Identity, RoleCredentials
+from resguardo.api.store_fields import CA_NEEDS_HTTPS, ClassesByTier, Prefix, check_ca_needs_https
 
 
 class AccountKeyRef(Written):
@@ -44,39 +44,11 @@ class AzureIdentity(Identity):
     )
 
 
-class AzureCredentials(RoleCredentials, AzureIdentity):
+class AzureCredentials(RoleCredentials[AzureIdentity], AzureIdentity):
     """Who pods are to the store: one identity for every role that is not named, or one for each of the three."""
-
-    writer: AzureIdentity | None = Field(None, description="Of checks and backups: they add, and remove nothing.")
-    pruner: AzureIdentity | None = Field(None, description="Of retention: it removes, and reads no data.")
-    reader: AzureIdentity | None = Field(None, description="Of restores: they read, and change nothing.")
-
-    def of(self, role: Role) -> AzureIdentity:
-        """The identity of a role: its own, or that of all that have none."""
-        own: AzureIdentity | None = getattr(self, role.value)
-        return own or self
 
 
 AccessTier = Literal["Hot", "Cool", "Cold", "Archive"]
-
-
-class AccessTiers(Written):
-    """In which access tier a backup's dump is kept: that of the longest tier of retention for which the backup stands.
-
-    A tier that is not named has the account's usual one. All but the dump always has.
-    """
-
-    hourly: AccessTier | None = Field(None, description="Of a backup that stands for its hour, and for no longer tier.")
-    daily: AccessTier | None = Field(
-        None, description="Of a backup that stands for its day, and for no longer tier; and of a manual one."
-    )
-    weekly: AccessTier | None = Field(
-        None, description="Of a backup that stands for its week, and for no longer tier, such as Cool."
-    )
-    monthly: AccessTier | None = Field(
-        None, description="Of a backup that stands for its month, and for no longer tier, such as Cold."
-    )
-    yearly: AccessTier | None = Field(None, description="Of a backup that stands for its year, such as Archive.")
 
 
 class AzureStore(Written):
@@ -103,7 +75,7 @@ class AzureStore(Written):
         None, description="Certificate authorities that may vouch for the endpoint; absent: those of the image."
     )
     credentials: AzureCredentials = Field(description="How pods prove who they are to the store.")
-    storage_classes: AccessTiers | None = Field(
+    storage_classes: ClassesByTier[AccessTier] | None = Field(
         None,
         description="In which access tier dumps are kept, by the longest tier of retention for which their backup stands.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -56,11 +56,18 @@ class Identity(Written):
         return sum(getattr(self, way) is not None for way in self.ways)
 
 
-class RoleCredentials(Identity):
-    """Who pods are to a store: one identity for all roles that are not named, or one for each of the three.
+Who = TypeVar("Who", bound=Identity)
 
-    A subclass has a field for each role, of a type of its own.
+
+class RoleCredentials(Identity, Generic[Who]):
+    """Who pods are to a store: one identity for every role that is not named, or one for each of the three.
+
+    A subclass is one of the store's identities itself: that of all that have none.
     """
+
+    writer: Who | None = Field(None, description="Of checks and backups: they add, and remove nothing.")
+    pruner: Who | None = Field(None, description="Of retention: it removes, and reads no data.")
+    reader: Who | None = Field(None, description="Of restores: they read, and change nothing.")
 
     @classmethod
     def _rules(cls) -> list[tuple[str, str]]:
@@ -83,10 +90,9 @@ class RoleCredentials(Identity):
             raise ValueError(self._unused())
         return self
 
-    def of(self, role: Role) -> Identity:
+    def of(self, role: Role) -> Who:
         """The identity of a role: its own, or that of all that have none."""
-        own: Identity | None = getattr(self, role.value)
-        return own or self
+        return cast("Who", getattr(self, role.value) or self)
 
     @classmethod
     def _several(cls) -> str:

@@ -8,13 +8,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from resguardo.api.base import Written
 from resguardo.api.fields import CaRef, DataKey, ObjectName, cel, validations
-from resguardo.api.roles import Identity, Role, RoleCredentials
+from resguardo.api.roles import Identity, RoleCredentials
 from resguardo.api.store_fields import (
     CA_NEEDS_HTTPS,
+    ClassesByTier,
     Endpoint,
     ObjectLock,
     Prefix,
-    StorageClasses,
     check_ca_needs_https,
 )
 
@@ -53,12 +53,8 @@ class S3Identity(Identity):
     assume_role: AssumedRole | None = Field(None, description="A role to assume with that, before the store is used.")
 
 
-class S3Credentials(RoleCredentials, S3Identity):
+class S3Credentials(RoleCredentials[S3Identity], S3Identity):
     """Who pods are to the store: one identity for every role that is not named, or one for each of the three."""
-
-    writer: S3Identity | None = Field(None, description="Of checks and backups: they add, and remove nothing.")
-    pruner: S3Identity | None = Field(None, description="Of retention: it removes, and reads no data.")
-    reader: S3Identity | None = Field(None, description="Of restores: they read, and change nothing.")
 
     @classmethod
     def _rules(cls) -> list[tuple[str, str]]:
@@ -70,11 +66,6 @@ class S3Credentials(RoleCredentials, S3Identity):
         if self.assume_role is not None and self.secret_ref is None and self.service_account_name is None:
             raise ValueError(_ROLE_OF_NOBODY)
         return self
-
-    def of(self, role: Role) -> S3Identity:
-        """The identity of a role: its own, or that of all that have none."""
-        own: S3Identity | None = getattr(self, role.value)
-        return own or self
 
 
 _ROLE_OF_NOBODY = (
@@ -121,6 +112,9 @@ class ServerSideEncryption(Written):
         return self
 
 
+StorageClass = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
 class S3Store(Written):
     """A bucket of AWS S3, or of any compatible server."""
 
@@ -158,9 +152,10 @@ class S3Store(Written):
         None, description="Certificate authorities that may vouch for the endpoint; absent: those of the image."
     )
     credentials: S3Credentials = Field(description="How pods prove who they are to the store.")
-    storage_classes: StorageClasses | None = Field(
+    storage_classes: ClassesByTier[StorageClass] | None = Field(
         None,
-        description="In which storage class dumps are kept, by the longest tier for which their backup stands.",
+        description="In which storage class dumps are kept, such as STANDARD_IA or GLACIER_IR, by the longest tier for which their "
+        "backup stands.",
     )
     sse: ServerSideEncryption | None = Field(
         None, description="How the store is to encrypt what is written; absent: as the bucket does by itself."

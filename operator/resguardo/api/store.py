@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from resguardo.api.azure import AzureStore
+from resguardo.api.azure import AzureIdentity, AzureStore
 from resguardo.api.fields import Union
 from resguardo.api.roles import Role, RoleCredentials
-from resguardo.api.s3 import S3Store
+from resguardo.api.s3 import S3Identity, S3Store
 from resguardo.api.store_fields import ObjectLock
 from resguardo.api.volume import VolumeStore
 
@@ -20,7 +20,7 @@ class Store(Union):
     volume: VolumeStore | None = Field(None, description="A volume that pods mount, such as a NAS' export.")
 
     @property
-    def credentials(self) -> RoleCredentials | None:
+    def credentials(self) -> RoleCredentials[S3Identity] | RoleCredentials[AzureIdentity] | None:
         """Who pods are to the store; None where it asks nobody."""
         cloud = self.s3 or self.azure
         return cloud.credentials if cloud else None

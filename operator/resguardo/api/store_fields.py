@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -48,28 +48,22 @@ Prefix = Annotated[
 #: A server's URL, without a path.
 Endpoint = Annotated[str, Field(max_length=512, pattern=r"^https?://[^/\s]+/?$")]
 
-StorageClass = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Class = TypeVar("Class", bound=str)
 
 
-class StorageClasses(Written):
+class ClassesByTier(Written, Generic[Class]):
     """In which class of the store a backup's dump is kept: that of the longest tier for which the backup stands.
 
     A tier that is not named has the store's usual class. All but the dump always has.
     """
 
-    hourly: StorageClass | None = Field(
-        None, description="Of a backup that stands for its hour, and for no longer tier."
-    )
-    daily: StorageClass | None = Field(
+    hourly: Class | None = Field(None, description="Of a backup that stands for its hour, and for no longer tier.")
+    daily: Class | None = Field(
         None, description="Of a backup that stands for its day, and for no longer tier; and of a manual one."
     )
-    weekly: StorageClass | None = Field(
-        None, description="Of a backup that stands for its week, and for no longer tier, such as STANDARD_IA."
-    )
-    monthly: StorageClass | None = Field(
-        None, description="Of a backup that stands for its month, and for no longer tier, such as GLACIER_IR."
-    )
-    yearly: StorageClass | None = Field(None, description="Of a backup that stands for its year, such as DEEP_ARCHIVE.")
+    weekly: Class | None = Field(None, description="Of a backup that stands for its week, and for no longer tier.")
+    monthly: Class | None = Field(None, description="Of a backup that stands for its month, and for no longer tier.")
+    yearly: Class | None = Field(None, description="Of a backup that stands for its year.")
 
 
 _A_LOCK = cel(
