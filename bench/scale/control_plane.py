@@ -12,7 +12,7 @@ import requests
 import yaml
 
 from bench.scale.ready import until_ready
-from tests.fixtures.s3 import free_port
+from tests.fixtures.servers import free_port
 
 _TOKEN = "bench"  # noqa: S105 - of a server that listens on loopback for some minutes
 

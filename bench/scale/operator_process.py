@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 
 from bench.scale.ready import until_ready
-from tests.fixtures.s3 import free_port
+from tests.fixtures.servers import free_port
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fixtures.place import Place, wait_for
 from tests.fixtures.postgres import ROLE_PASSWORD
-from tests.fixtures.s3 import free_port
+from tests.fixtures.servers import free_port
 
 pytestmark = pytest.mark.fault
 

@@ -17,9 +17,10 @@ import pytest
 from resguardo.api.errors import EncryptionNotHonoured, KmsKeyNotFound
 from resguardo.api.manifest import StoreEncryption
 from resguardo.store.s3 import S3Store
-from tests.fixtures.minio import KMS_KEY, new_kms_key, run_minio, start_minio, stop_minio
+from tests.fixtures.minio import KMS_KEY, new_kms_key, run_minio, start_minio
 from tests.fixtures.place import Place
 from tests.fixtures.s3 import ROOT, S3Server
+from tests.fixtures.servers import end
 
 MIB = 1024 * 1024
 ARN = f"arn:aws:kms:{KMS_KEY}"
@@ -213,7 +214,7 @@ class TestCommands:
             )
             encrypted.run("backup", "-f", encrypted.policy())
         finally:
-            stop_minio(process)
+            end(process)
         process, server = start_minio(root, environment={"MINIO_KMS_SECRET_KEY": new_kms_key("new")})
         try:
             later = replace(encrypted, s3=server, store={})
@@ -221,7 +222,7 @@ class TestCommands:
             assert report.reason == "KmsKeyNotFound"
             assert "cannot be read" in report.message
         finally:
-            stop_minio(process)
+            end(process)
 
 
 def holds(folder: Path, planted: bytes) -> bool:

@@ -36,7 +36,7 @@ from resguardo.api.errors import (
     WriteConflict,
 )
 from resguardo.api.manifest import ObjectRole
-from resguardo.store import azure
+from resguardo.store import again
 from resguardo.store.azure import AccountKey, AzureStore, SasToken
 from resguardo.store.azure_identity import federated
 from resguardo.store.classes import probe_classes
@@ -48,8 +48,8 @@ from tests.data.test_store_ownership import NOW, OURS
 from tests.data.test_store_streams import ID, KEY, MIB, noise
 from tests.fixtures.azurite import ACCOUNT, Azurite, run_azurite
 from tests.fixtures.azurite import KEY as ACCOUNT_KEY
-from tests.fixtures.s3 import free_port
 from tests.fixtures.s3_proxy import Harm, Proxy, run_proxy
+from tests.fixtures.servers import free_port
 
 
 class TestCredentials:
@@ -266,7 +266,7 @@ class TestLine:
     def test_a_body_that_always_breaks_off_is_unreachable(
         self, store: AzureStore, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(azure, "BODY_ATTEMPTS", 2)
+        monkeypatch.setattr(again, "ATTEMPTS", 2)
         store.put("x", b"0123456789")
         proxy.harm(Harm.BREAK_OFF, "GET", "/prod/x", times=1000)
         with pytest.raises(StoreUnreachable):

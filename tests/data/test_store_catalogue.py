@@ -33,7 +33,8 @@ from resguardo.store.layout import census_key
 from resguardo.store.s3 import S3Store
 from resguardo.store.seal import seal
 from resguardo.store.signatures import ANYBODY
-from tests.fixtures.s3 import S3Server, free_port
+from tests.fixtures.s3 import S3Server
+from tests.fixtures.servers import free_port
 
 START = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 ID = "20261123T050000Z-3f9a1c"
