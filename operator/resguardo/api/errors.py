@@ -4,7 +4,7 @@ ResguardoError
 ├── InputError            what a person wrote, or gave as credentials, cannot be used
 │   ├── DocumentInvalid
 │   ├── CredentialsMissing
-│   ├── RecipientInvalid, IdentityInvalid, IdentityRefused
+│   ├── RecipientInvalid, IdentityInvalid, IdentityRefused, SigningKeyInvalid
 │   ├── PlanChanged
 │   └── LockOutlivesMaxAge
 ├── PostgresError         the database answered, or did not
@@ -17,7 +17,7 @@ ResguardoError
 │   ├── ConditionalWriteNotHonoured, PrefixOwned, WriteConflict
 │   ├── StorageClassRefused, ObjectFrozen, StoreFull
 │   ├── EncryptionNotHonoured, KmsKeyNotFound, ObjectLockNotHonoured
-│   └── ObjectCorrupt, ManifestInvalid, FormatTooNew
+│   └── ObjectCorrupt, ManifestInvalid, FormatTooNew, SignatureRefused
 ├── RestoreError          a request that ended without the database it asked for
 │   ├── BackupNotFound, TargetNotEmpty, TargetBusy, RestoreBlocked, RestoreFailed
 │   └── RestoredUnverified, AlreadyRestored, Expired, BackupMarked
@@ -77,6 +77,12 @@ class IdentityRefused(InputError):
     """No identity that was given opens the backup; the message says which recipients' would."""
 
     exit_status = 55
+
+
+class SigningKeyInvalid(InputError):
+    """The key with which backups are to be signed is none, or nobody believes it."""
+
+    exit_status = 58
 
 
 class PlanChanged(InputError):
@@ -281,12 +287,6 @@ class SignatureRefused(StoreError):
     """A backup that is not signed with a key that counts, was signed for another place, or does not fit the others."""
 
     exit_status = 57
-
-
-class SigningKeyInvalid(ResguardoError):
-    """The key with which backups are to be signed is none, or nobody believes it."""
-
-    exit_status = 58
 
 
 class ObjectLockNotHonoured(StoreError):

@@ -22,8 +22,9 @@ CredentialsDirectory = Annotated[
     Path | None,
     typer.Option(
         "--credentials",
-        help="Folder with database/username, database/password, store/access-key-id, store/secret-access-key and, where "
-        "the document asks for them, ca.crt, tls.crt, tls.key, decryption/age-identity and signing/key. Without it: PGUSER, PGPASSWORD, AWS_ACCESS_KEY_ID, …",
+        help="Folder with what the document asks for: database/username, database/password, store/access-key-id, "
+        "store/secret-access-key, store/account-key, store/sas-token, ca.crt, tls.crt, tls.key, decryption/age-identity, signing/key. "
+        "Without it: PGUSER, PGPASSWORD, AWS_ACCESS_KEY_ID, AZURE_STORAGE_KEY, …",
         envvar="RESGUARDO_CREDENTIALS",
     ),
 ]

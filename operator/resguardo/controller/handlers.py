@@ -38,27 +38,17 @@ def register(registry: kopf.OperatorRegistry, wake: Wake, see: See) -> None:
     def login(**arguments: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_via_client(**arguments)
 
-    @kopf.on.event(GROUP, VERSION, "backuppolicies", registry=registry)
-    async def policy_changed(
+    @kopf.on.event(GROUP, VERSION, "backuppolicies", param=POLICY_KIND, registry=registry)
+    @kopf.on.event(GROUP, VERSION, "restorerequests", param=REQUEST_KIND, registry=registry)
+    async def resource_changed(
         type: str | None,  # noqa: A002 - kopf passes it by this name
         body: kopf.Body,
         name: str | None,
         namespace: str | None,
+        param: Any = None,
         **_: Any,
     ) -> None:
-        key = Key(POLICY_KIND, namespace or "", name or "")
-        see(key, None if type == DELETED else body)
-        wake(key)
-
-    @kopf.on.event(GROUP, VERSION, "restorerequests", registry=registry)
-    async def request_changed(
-        type: str | None,  # noqa: A002 - kopf passes it by this name
-        body: kopf.Body,
-        name: str | None,
-        namespace: str | None,
-        **_: Any,
-    ) -> None:
-        key = Key(REQUEST_KIND, namespace or "", name or "")
+        key = Key(param, namespace or "", name or "")
         see(key, None if type == DELETED else body)
         wake(key)
 

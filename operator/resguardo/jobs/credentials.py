@@ -1,9 +1,8 @@
 """Credentials from mounted files, or from the environment of a person's shell; the document says which are needed.
 
 A pod mounts them under /etc/resguardo/credentials by the names below, whatever the keys in the Secrets are called. By
-hand the usual variables of libpq and of the AWS tools serve: PGUSER, PGPASSWORD, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CA_BUNDLE; RESGUARDO_AGE_IDENTITY names the file with an age identity,
-RESGUARDO_SIGNING_KEY the one with a private key for signatures, and RESGUARDO_VOLUME the folder where a volume is mounted.
+hand the usual variables of libpq and of the clouds' tools serve, such as PGPASSWORD and AWS_ACCESS_KEY_ID. docs/cli.md has all of
+both.
 """
 
 from __future__ import annotations
