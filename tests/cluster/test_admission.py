@@ -34,6 +34,8 @@ ALLOWED = {
     "resguardo.dev/allowed-images": "registry.example/resguardo:*",
     "resguardo.dev/allowed-service-accounts": "backups",
 }
+#: Of the portal's bucket.
+KEYS = {"secretRef": {"name": "backups"}}
 
 
 @pytest.fixture(scope="module")
@@ -412,6 +414,41 @@ class TestWhatTheInstallerAllows:
         message = condition(refused, "Succeeded")["message"]
         assert IMAGES in message
         assert "service account rich" in message
+
+    def test_pods_run_as_the_service_account_of_their_role_once_it_is_listed(self, portal: Portal) -> None:
+        """The values of the chart list backups-writer and -pruner. No cloud knows them here, which is what the pod says."""
+        cluster, namespace = portal.cluster, portal.namespace
+        accounts = {role: {"serviceAccountName": f"backups-{role}"} for role in ("writer", "pruner")}
+
+        # Given accounts of which one is not listed
+        unlisted = {**accounts, "writer": {"serviceAccountName": "backups-stranger"}, "reader": KEYS}
+        cluster.apply(portal.policy(store={"credentials": unlisted}, retention={"daily": "30d"}))
+        refused = cluster.wait_for(
+            "bp", "portal", namespace, has_condition("Accepted", "False", "ObjectsRefused"), until="condition shows"
+        )
+        assert "service account backups-stranger is not allowed" in condition(refused, "Accepted")["message"]
+
+        # When all are, and they exist
+        for name in ("backups-writer", "backups-pruner"):
+            account = {"apiVersion": "v1", "kind": "ServiceAccount"}
+            cluster.apply({**account, "metadata": {"name": name, "namespace": namespace}})
+        policy = portal.policy(store={"credentials": {**accounts, "reader": KEYS}}, retention={"daily": "30d"})
+        cluster.apply(policy)
+
+        # Then the check runs as the writer, and retention as the pruner
+        cluster.wait_for(
+            "bp", "portal", namespace, has_condition("Accepted", "False", "CredentialsMissing"), until="condition shows"
+        )
+        cluster.wait_for("cronjob", "portal-retention", namespace, bool, until="object made")
+        cluster.kubectl("create", "job", "--from=cronjob/portal-retention", "by-hand", "-n", namespace)
+        cluster.wait_for("job", "by-hand", namespace, lambda job: job["status"].get("failed"), until="condition shows")
+        for task, account_name in (("check", "backups-writer"), ("retention", "backups-pruner")):
+            (pod,) = cluster.list("pods", namespace, f"resguardo.dev/task={task}")
+            assert pod["spec"]["serviceAccountName"] == account_name
+            assert pod["spec"]["automountServiceAccountToken"] is False
+            assert {volume["name"] for volume in pod["spec"]["volumes"]} <= {"documents", "credentials", "tmp"}
+            (container,) = pod["status"]["containerStatuses"]
+            assert account_name in container["state"]["terminated"]["message"]
 
 
 def test_the_policies_expressions_compile_without_a_warning(operator: Cluster) -> None:
