@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from resguardo.api.manifest import Oddity, SourceIdentity
+from resguardo.api.names import ACCEPT_PLAN_ANNOTATION
 from resguardo.store.marks import Mark, Verification, accept_plan, record_verification, set_mark
 from tests.fixtures.history import DAY, History, manifest_of
 
@@ -236,13 +237,22 @@ class TestPauses:
         history.spec["suspend"] = True
         self.paused(history, "Suspended")
 
-    def test_before_more_than_half_would_go_at_once_until_exactly_that_plan_is_accepted(self, history: History) -> None:
+    @pytest.mark.parametrize("by", ["command", "annotation"])
+    def test_before_more_than_half_would_go_at_once_until_exactly_that_plan_is_accepted(
+        self, history: History, by: str
+    ) -> None:
+        def accept(plan: str) -> None:
+            if by == "command":
+                accept_plan(history.store, plan, at=now())
+            else:
+                history.annotations[ACCEPT_PLAN_ANNOTATION] = plan
+
         ids = history.add_days(20)
         words = self.paused(history, "TooMuchAtOnce")
         plan = words.split("accept-plan ")[1][:16]
-        accept_plan(history.store, "0" * 16, at=now())
+        accept("0" * 16)
         self.paused(history, "TooMuchAtOnce")
-        accept_plan(history.store, plan, at=now())
+        accept(plan)
         assert history.enforce().reason == "RetentionEnforced"
         assert history.marked == ids[:12]
         ids.append(history.add(now() + timedelta(seconds=1), stored_at=now() + timedelta(minutes=1)))

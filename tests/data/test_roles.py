@@ -17,13 +17,14 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from resguardo.api.backup_id import new_backup_id
 from resguardo.api.roles import Role
 from resguardo.rules.access import Finding, Right, judge
 from resguardo.store import s3_client
 from resguardo.store.discard import forbid_manifest
 from resguardo.store.rights import try_rights
 from tests.data.test_signing import Signer, believing
-from tests.fixtures.history import History
+from tests.fixtures.history import History, manifest_of
 from tests.fixtures.place import Place
 from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
 from tests.fixtures.s3 import ROOT, AccessKeys, S3Server
@@ -187,6 +188,31 @@ def test_the_pruner_clears_away_what_a_killed_backup_has_left(iam_server: IamSer
     assert list(store.list("")) == []
 
 
+def test_what_a_thief_of_the_writers_key_plants_takes_no_genuine_backups_place(
+    iam_server: IamServer, iam_bucket: str, tmp_path: Path
+) -> None:
+    """given 20 backups, and a planted one that says it is older beside each, when retention runs, then only planted ones go"""
+    history = History(iam_server, iam_bucket, tmp_path, spec={"retention": {"daily": "30d", "minimum": 3}})
+    history.claim()
+    last = datetime.now(UTC).replace(hour=5, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    genuine = history.add_days(20, until=last)
+    thief = iam_server.client(iam_server.make_role(WRITER, iam_bucket))
+    newer = [last + timedelta(minutes=10 * number) for number in (1, 2, 3)]
+    for start in newer + [last - timedelta(days=number, minutes=30) for number in range(20)]:
+        planted = new_backup_id(start, "bad0ad")
+        thief.put_object(
+            Bucket=iam_bucket, Key=f"prod/backups/{planted}/manifest.json", IfNoneMatch="*",
+            Body=manifest_of(start, backup_id=planted).to_json().encode(),
+        )  # fmt: skip
+    assert not _is_allowed(_put("prod/accepted-plan.json"), thief, iam_bucket)
+    history = replace(history, keys=iam_server.make_role(PRUNER, iam_bucket))
+    for _ in range(2):
+        assert history.enforce().reason == "RetentionEnforced"
+        history.age_markers()
+    assert set(genuine) < set(history.backups)
+    assert len(history.backups) == len(genuine) + len(newer)
+
+
 @pytest.mark.parametrize("role", [WRITER, READER])
 def test_retention_with_another_roles_keys_changes_nothing(history_of: Callable[[Role], History], role: Role) -> None:
     history = history_of(role)
@@ -252,6 +278,7 @@ MATRIX: list[tuple[str, Callable[[S3Client, str], object], set[Role]]] = [
     ("mark a backup for removal", _put("prod/trash/20261124T050000Z-3f9a1c.json"), {PRUNER}),
     ("pin a backup", _put("prod/pins/20261124T050000Z-3f9a1c.json"), {PRUNER}),
     ("accept a backup", _put("prod/accepted/20261124T050000Z-3f9a1c.json"), {WRITER, PRUNER}),
+    ("accept a plan", _put("prod/accepted-plan.json"), {PRUNER}),
     ("write down a verification", _put("prod/verified/20261124T050000Z-3f9a1c.json"), NOBODY),
     ("write to another prefix", _put("homolog/backups/x/data"), NOBODY),
     ("remove a dump", _delete(f"{FOLDER}/data/dump.zst"), {PRUNER}),

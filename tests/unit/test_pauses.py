@@ -105,9 +105,9 @@ def test_the_message_says_what_to_do() -> None:
 def test_a_plan_that_removes_more_than_half_waits_for_a_person(span: str, waits: bool) -> None:
     backups = every(DAY, first=at("2026-11-01"), last=at("2026-11-10"))
     plan = plan_retention(backups, Retention(daily=span, minimum=1), zone=ZoneInfo("UTC"), now=NOW)
-    found = too_much_at_once(plan, accepted_plan=None)
+    found = too_much_at_once(plan, accepted={None})
     assert (found is not None) is waits
     if found:
         assert f"resguardo accept-plan {plan.hash}" in found.message
-        assert too_much_at_once(plan, accepted_plan="another") is not None
-        assert too_much_at_once(plan, accepted_plan=plan.hash) is None
+        assert too_much_at_once(plan, accepted={"another", None}) is not None
+        assert too_much_at_once(plan, accepted={"another", plan.hash}) is None

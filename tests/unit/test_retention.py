@@ -61,6 +61,15 @@ def test_the_first_good_scheduled_backup_of_a_period_stands_for_it() -> None:
     }
 
 
+def test_of_one_period_that_stands_which_the_store_received_first_whatever_they_say_of_themselves() -> None:
+    """given one that says it started before all others, when it came to the store after them, then it stands for nothing"""
+    days = every(DAY, first=at("2026-11-01T05:00"), last=at("2026-11-20T05:00"))
+    planted = [backup(one.started_at - HOUR, id=f"planted-{one.id}", stored_at=at("2026-11-20T12:00")) for one in days]
+    plan = plan_retention([*days, *planted], Retention(daily="30d", minimum=1), zone=UTC_ZONE, now=NOW)
+    assert plan.kept == days
+    assert plan.removed == planted
+
+
 def test_where_the_one_that_stood_for_a_period_is_gone_the_next_takes_its_place() -> None:
     history = every(6 * HOUR, first=at("2026-11-20"), last=at("2026-11-22T18:00"))
     without_first = [one for one in history if one.started_at != at("2026-11-21")]

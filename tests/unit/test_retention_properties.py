@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from resguardo.api.durations import parse_span
 from resguardo.api.inventory import BackupFacts, Outcome
+from resguardo.api.manifest import Trigger
 from resguardo.api.policy import Retention
 from resguardo.rules.retention import Plan, Reason, Rule, plan_retention
 from resguardo.rules.tiers import Tier
@@ -106,6 +107,30 @@ def test_the_order_in_which_backups_are_listed_changes_nothing(world: World, now
 @given(world=worlds(), now=NOWS)
 def test_what_a_plan_left_the_same_plan_leaves_again(world: World, now: datetime) -> None:
     assert world.plan(world.plan(now=now).kept, now=now).removed == []
+
+
+@many
+@given(world=worlds(), older_by=st.timedeltas(timedelta(0), timedelta(days=2)))
+def test_what_the_store_receives_later_never_takes_the_place_of_what_stands(world: World, older_by: timedelta) -> None:
+    """given beside each backup one that came after all of them, and says that it is older, then none stands for less than before"""
+    received = max((backup.stored_at for backup in world.history if backup.stored_at), default=LONG_AGO)
+    planted = [
+        good.model_copy(
+            update={
+                "id": f"planted-{good.id}",
+                "started_at": good.started_at - older_by,
+                "stored_at": received + timedelta(seconds=1),
+                "trigger": Trigger.SCHEDULED,
+            }
+        )
+        for good in world.history
+        if good.is_good
+    ]
+
+    def standing(history: list[BackupFacts]) -> set[tuple[str, Tier]]:
+        return {(verdict.backup.id, tier) for verdict in world.plan(history).verdicts for tier in verdict.tiers}
+
+    assert standing(world.history) <= standing(world.history + planted)
 
 
 @many

@@ -87,6 +87,11 @@ class BackupFacts(Exchanged):
         """Sorts by start; of two that started at once, always in the same way."""
         return self.started_at, self.id
 
+    @property
+    def by_arrival(self) -> tuple[datetime, datetime, str]:
+        """Sorts by when the store received it, which nobody who writes there decides."""
+        return self.stored_at or self.started_at, *self.by_age
+
 
 _INVENTORY = TypeAdapter(list[BackupFacts])
 

@@ -26,7 +26,7 @@ from resguardo.store.catalogue import list_backups, newest_jobs, newest_summary,
 from resguardo.store.classes import probe_classes
 from resguardo.store.layout import manifest_key
 from resguardo.store.locks import probe_locks
-from resguardo.store.marks import Mark, accept_plan, is_plan_hash, marked_ids, set_mark
+from resguardo.store.marks import Mark, is_plan_hash, marked_ids, set_mark
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes
 from resguardo.store.protocol import Store
 from resguardo.store.recipients import parse_recipients
@@ -121,25 +121,21 @@ def require_max_age(policy: BackupPolicy, store: Store) -> None:
 
 
 def write_down_what_is_accepted(store: Store, policy: BackupPolicy) -> None:
-    """Put into the bucket what the policy's annotations accept: a backup by its id, a plan of retention by its hash.
+    """Put into the bucket which backup the policy's annotation accepts. Which plan of retention, retention reads there by itself.
 
-    One that names nothing there is logged and no error: a policy that once accepted a backup outlives that backup.
+    What names nothing is logged and no error: a policy that once accepted a backup outlives that backup.
     """
-    now, annotations = datetime.now(UTC), policy.metadata.annotations
+    annotations = policy.metadata.annotations
     if (backup_id := annotations.get(ACCEPT_ANNOTATION)) is not None:
         if is_backup_id(backup_id) and store.head(manifest_key(backup_id)) is not None:
-            set_mark(store, Mark.ACCEPTED, backup_id, at=now)
+            set_mark(store, Mark.ACCEPTED, backup_id, at=datetime.now(UTC))
         else:
             log.warning(
                 "an annotation accepts a backup that is not there", annotation=ACCEPT_ANNOTATION, value=backup_id
             )
-    if (plan_hash := annotations.get(ACCEPT_PLAN_ANNOTATION)) is not None:
-        if is_plan_hash(plan_hash):
-            accept_plan(store, plan_hash, at=now)
-        else:
-            log.warning(
-                "an annotation accepts what is no plan's hash", annotation=ACCEPT_PLAN_ANNOTATION, value=plan_hash
-            )
+    plan_hash = annotations.get(ACCEPT_PLAN_ANNOTATION)
+    if plan_hash is not None and not is_plan_hash(plan_hash):
+        log.warning("an annotation accepts what is no plan's hash", annotation=ACCEPT_PLAN_ANNOTATION, value=plan_hash)
 
 
 def read_inventory(store: Store, findings: Findings, trusted: Trust) -> None:

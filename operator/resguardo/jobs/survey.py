@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from resguardo.api.durations import parse_duration
 from resguardo.api.errors import DocumentInvalid
 from resguardo.api.manifest import Promise
+from resguardo.api.names import ACCEPT_PLAN_ANNOTATION
 from resguardo.api.policy import BackupPolicy, Retention
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.trust import trust_of
@@ -40,6 +41,8 @@ class Terms:
     zone: ZoneInfo
     timeout: timedelta
     suspended: bool = False
+    #: Which plan the policy accepts, by its hash, beside the one that the bucket says was accepted.
+    accepted_plan: str | None = None
 
 
 #: Where nobody says: nothing is removed, and the longest timeout is waited for before an attempt counts as dead.
@@ -99,7 +102,13 @@ class Survey:
 def terms_of(policy: BackupPolicy) -> Terms:
     """As the policy says now."""
     spec = policy.spec
-    return Terms(spec.retention, ZoneInfo(spec.time_zone), parse_duration(spec.timeout), suspended=spec.suspend)
+    return Terms(
+        spec.retention,
+        ZoneInfo(spec.time_zone),
+        parse_duration(spec.timeout),
+        suspended=spec.suspend,
+        accepted_plan=policy.metadata.annotations.get(ACCEPT_PLAN_ANNOTATION),
+    )
 
 
 def promised_terms(catalogue: Catalogue) -> Terms:
@@ -157,7 +166,7 @@ def look(store: Store, terms: Terms | None, trusted: Trust, *, now: datetime) ->
     if terms.retention is not None:
         paused = find_pause(
             facts.backups, suspended=terms.suspended, now=now, store_now=store_now, accepted=facts.accepted
-        ) or too_much_at_once(new, accepted_plan=accepted_plan(store))
+        ) or too_much_at_once(new, accepted={terms.accepted_plan, accepted_plan(store)})
     plan = planned(pause=_reason(paused))
     return Survey(terms, is_asked, facts, trash, plan, paused, new.hash, store_now, grace_of(terms.timeout))
 

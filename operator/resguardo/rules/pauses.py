@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -87,11 +87,11 @@ def _source_changed(committed: Sequence[BackupFacts], accepted: frozenset[str]) 
     )
 
 
-def too_much_at_once(plan: Plan, *, accepted_plan: str | None) -> Paused | None:
-    """Whether a plan would remove so much that a person has to accept exactly that plan first."""
+def too_much_at_once(plan: Plan, *, accepted: Collection[str | None]) -> Paused | None:
+    """Whether a plan would remove so much that a person has to accept exactly that plan first; `accepted` are plans' hashes."""
     there = [verdict.backup for verdict in plan.verdicts if verdict.backup.is_committed]
     going = plan.unclaimed
-    if len(going) <= SHARE_MAX * len(there) or plan.hash == accepted_plan:
+    if len(going) <= SHARE_MAX * len(there) or plan.hash in accepted:
         return None
     return Paused(
         Pause.TOO_MUCH_AT_ONCE,

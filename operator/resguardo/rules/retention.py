@@ -193,14 +193,17 @@ def _held(history: _History) -> Iterator[_Claim]:
 
 
 def _stand_for_a_period(history: _History, retention: Retention, zone: ZoneInfo) -> Iterator[_Claim]:
-    """The first good scheduled backup of each period that reaches into the tier's span.
+    """Of each period that reaches into the tier's span, the good scheduled backup that the store received first.
+
+    First in the store's time, and not in the backup's own: who can only add backups, such as a thief of the writer's key, would else
+    write one that says it is a minute older than each that is there, and have all of these removed.
 
     What counts is the period's end, which is one for all backups in it. Were it the backup's own start, then one of
     Tuesday that some other rule had kept would take the week over on the day on which Monday's leaves it.
     """
     for tier, span in tier_spans(retention).items():
         taken: set[str] = set()
-        for backup in history.good:
+        for backup in sorted(history.good, key=lambda backup: backup.by_arrival):
             if backup.trigger is not Trigger.SCHEDULED:
                 continue
             period = period_of(tier, backup.started_at, zone)
