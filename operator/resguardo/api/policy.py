@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from resguardo.api.backup_id import BACKUP_ID_PATTERN
 from resguardo.api.base import Exchanged, Instant, Moment, Whole, Written, canonical_hash
@@ -32,7 +33,14 @@ class PgDump(Written):
     database: Annotated[DatabaseName, AfterValidator(checked_database_name)]
 
 
-class PostgresSource(Written):
+class SourceKind(Written):
+    """One kind of what is backed up, and how."""
+
+    #: Of a kind that holds secrets by its nature, such as keys and passwords: a policy for it without `encryption.age` is refused.
+    must_be_encrypted: ClassVar[bool] = False
+
+
+class PostgresSource(SourceKind):
     """One PostgreSQL server, and the method by which it is backed up."""
 
     connection: PostgresConnection = Field(description="Where the server is and how to log in to it.")
@@ -105,6 +113,10 @@ class Growth(Written):
     )
 
 
+def _must_be_encrypted(kind: str) -> str:
+    return f"source.{kind} holds secrets: name recipients in encryption.age, so that nobody reads them who only reads the bucket"
+
+
 class BackupPolicySpec(Written):
     """What the policy promises."""
 
@@ -125,6 +137,35 @@ class BackupPolicySpec(Written):
     retention: Retention | None = Field(None, description="How long backups are kept; without it nothing is removed.")
     growth: Growth = Field(Growth(), description="Which size of a backup is odd.")
     jobs: JobsTemplate = Field(JobsTemplate(), description="What the pods that do the work are given.")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        if kinds := cls._kinds_to_encrypt():
+            encrypted = "(has(self.encryption) && has(self.encryption.age))"
+            rules = [
+                cel(f"!has(self.source.{kind}) || {encrypted}", _must_be_encrypted(kind)) for kind in kinds.values()
+            ]
+            schema.update(validations(*rules))
+        return schema
+
+    @model_validator(mode="after")
+    def _is_encrypted_where_it_must_be(self) -> Self:
+        for field, kind in self._kinds_to_encrypt().items():
+            if getattr(self.source, field) is not None and (self.encryption is None or self.encryption.age is None):
+                raise ValueError(_must_be_encrypted(kind))
+        return self
+
+    @classmethod
+    def _kinds_to_encrypt(cls) -> dict[str, str]:
+        """Fields of the source that are of a kind which must be encrypted, and how a document calls them."""
+        source: type[Union] = cls.model_fields["source"].annotation  # type: ignore[assignment]
+        return {
+            name: field.alias or name
+            for name, field in source.model_fields.items()
+            for kind in get_args(field.annotation)
+            if issubclass(kind, SourceKind) and kind.must_be_encrypted
+        }
 
 
 class BackupSummary(Exchanged):
