@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -105,14 +106,22 @@ def _family(roots: Sequence[int]) -> Iterator[int]:
     for pid in roots:
         yield pid
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            yield from _family([int(child) for child in _read(children).split()])
+            yield from _family([child for child in map(int, _read(children).split()) if not _is_python(child)])
 
 
 def _proportional_bytes(pid: int) -> int:
-    """Of a page that several processes share each is given its part: a child that is just being started takes nothing."""
+    """Of a page that several processes share each is given its part."""
     rollup = _read(Path(f"/proc/{pid}/smaps_rollup"))
     shares = [line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")]
     return int(shares[0]) * 1024 if shares else 0
+
+
+def _is_python(pid: int) -> bool:
+    """Of a child: that it has not become another program yet, and so is its parent's memory once more (vfork). None stays one."""
+    try:
+        return Path(f"/proc/{pid}/exe").samefile(sys.executable)
+    except OSError:  # ended in between
+        return False
 
 
 def _read(path: Path) -> str:

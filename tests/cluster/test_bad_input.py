@@ -80,28 +80,6 @@ def test_a_missing_secret_is_named_and_the_policy_heals_when_it_is_made(portal: 
     portal.cluster.wait_for("bp", "portal", portal.namespace, has_condition("Ready", "True"), until="restore done")
 
 
-def test_a_second_policy_on_the_same_prefix_is_told_how_to_take_it_over(portal: Portal) -> None:
-    portal.cluster.apply(portal.policy())
-    portal.cluster.wait_for("bp", "portal", portal.namespace, has_condition("Ready", "True"), until="condition shows")
-    portal.policy_name = "other"
-    portal.cluster.apply(portal.policy())
-    refused = portal.cluster.wait_for(
-        "bp", "other", portal.namespace, has_condition("Accepted", "False"), until="condition shows"
-    )
-    accepted = condition(refused, "Accepted")
-    assert accepted["reason"] == "PrefixOwned"
-    annotation = next(word for word in accepted["message"].split() if word.rstrip(".;,'\"").endswith("/portal@1"))
-    portal.cluster.kubectl(
-        "annotate",
-        "bp",
-        "other",
-        "-n",
-        portal.namespace,
-        f"resguardo.dev/take-over-from={annotation.strip(chr(39) + chr(34) + '.;,')}",
-    )
-    portal.cluster.wait_for("bp", "other", portal.namespace, has_condition("Accepted", "True"), until="condition shows")
-
-
 @pytest.fixture
 def backed_up(portal: Portal) -> Portal:
     portal.cluster.apply(portal.policy())
@@ -109,6 +87,30 @@ def backed_up(portal: Portal) -> Portal:
     portal.run_backup("by-hand")
     portal.cluster.wait_for("bp", "portal", portal.namespace, has_condition("BackedUp", "True"), until="backup done")
     return portal
+
+
+def test_a_second_policy_on_the_same_prefix_restores_from_it_and_takes_it_over_when_told(backed_up: Portal) -> None:
+    cluster, namespace = backed_up.cluster, backed_up.namespace
+    before = backed_up.rows("SELECT count(*), sum(valor), min(texto) FROM peticoes")
+    backed_up.policy_name = "other"
+    cluster.apply(backed_up.policy())
+    refused = cluster.wait_for("bp", "other", namespace, has_condition("Accepted", "False"), until="condition shows")
+    accepted = condition(refused, "Accepted")
+    assert accepted["reason"] == "PrefixOwned"
+
+    # What it does not own it reads
+    backed_up.drop_database()
+    cluster.apply(backed_up.request("dr"))
+    done = cluster.wait_for("rr", "dr", namespace, has_condition("Succeeded", "True"), until="restore done")
+    assert condition(done, "Succeeded")["reason"] == "Restored"
+    assert backed_up.rows("SELECT count(*), sum(valor), min(texto) FROM peticoes") == before
+
+    # And writes once it is told, by the words of the message
+    words = next(word for word in accepted["message"].split() if word.rstrip(".;,'\"").endswith("/portal@1"))
+    told = f"resguardo.dev/take-over-from={words.strip(chr(39) + chr(34) + '.;,')}"
+    cluster.kubectl("annotate", "bp", "other", "-n", namespace, told)
+    taken = cluster.wait_for("bp", "other", namespace, has_condition("Accepted", "True"), until="condition shows")
+    assert taken["status"]["inventory"]["backups"] == 1
 
 
 def _truncate(portal: Portal, key: str) -> None:

@@ -44,6 +44,7 @@ from resguardo.store.download import open_object
 from resguardo.store.ownership import claim, probe_conditional_writes
 from resguardo.store.protocol import Availability, Upload
 from resguardo.store.seal import seal
+from resguardo.store.threads import in_threads
 from tests.data.test_store_ownership import NOW, OURS
 from tests.data.test_store_streams import ID, KEY, MIB, noise
 from tests.fixtures.azurite import ACCOUNT, Azurite, run_azurite
@@ -252,6 +253,17 @@ class TestLine:
         proxy.harm(Harm.BREAK_OFF, "GET", f"{KEY}$", times=2)
         proxy.harm(Harm.DAMAGE_ANSWER, "GET", f"{KEY}$")
         assert b"".join(open_object(store, ID, entry)) == data
+
+    def test_a_listing_goes_on_where_its_line_was_cut(
+        self, store: AzureStore, proxy: Proxy, azure_store: AzureStore
+    ) -> None:
+        names = [f"{number:05}" for number in range(250)]
+        in_threads(lambda name: azure_store.put(name, b"x"), names, name="fill")
+        for harm in (Harm.CUT, Harm.BREAK_OFF):
+            proxy.harm(harm, "GET", "marker=")
+        assert [found.key for found in store.list("")] == names
+        pages = [line for line in proxy.seen if "comp=list" in line]
+        assert len(pages) == 5, "three pages, and one of them asked for three times; not all from the beginning"
 
     def test_a_store_that_stays_busy_ends_the_upload_and_its_blocks_are_dropped(
         self, store: AzureStore, proxy: Proxy, azurite: Azurite, azure_container: str
