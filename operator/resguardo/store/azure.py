@@ -10,7 +10,7 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
-from azure.storage.blob import BlobClient, BlobPrefix, ContentSettings, RehydratePriority
+from azure.storage.blob import BlobClient, BlobPrefix, ContentSettings, RehydratePriority, StorageStreamDownloader
 
 from resguardo.api import azure as spec
 from resguardo.api.durations import Span
@@ -40,7 +40,7 @@ from resguardo.store.azure_erase import AzureEraser
 from resguardo.store.azure_errors import (
     COMING_BACK_CODE,
     EMPTY_CODE,
-    MISSING_CODES,
+    FAILURES,
     BodyBrokeOff,
     Request,
     code_of,
@@ -53,6 +53,7 @@ from resguardo.store.azure_rights import special_rights
 from resguardo.store.azure_upload import AzureUpload, Options, forget_blocks, info_of, quoted
 from resguardo.store.body import part_body
 from resguardo.store.conflict import settle
+from resguardo.store.listings import each_once, within
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.without_locks import WithoutLocks
 
@@ -63,8 +64,8 @@ TIERS = frozenset({"Hot", "Cool", "Cold", "Archive"})
 ARCHIVE = "Archive"
 #: Where it is brought back to: the one tier without a least stay that is paid for.
 ONLINE = "Hot"
-#: The most that one answer lists.
-PAGE_OBJECTS = 5000
+#: The most that one answer lists, of the 5,000 that it could: so that it stays short.
+PAGE_OBJECTS = 1000
 
 
 class AzureStore(WithoutLocks):
@@ -138,7 +139,8 @@ class AzureStore(WithoutLocks):
             name = f"object {self._prefix + key!r} in container {self._container} at {self._endpoint}"
             return settle(self, key, body, name=name)
         self._confirm(key, answer.get("encryption_scope"))
-        return quoted(answer["etag"])
+        with self._translated("blobs/write", key):
+            return quoted(answer["etag"])
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Read a small object whole."""
@@ -146,7 +148,7 @@ class AzureStore(WithoutLocks):
         def read() -> Stored:
             with self._translated("blobs/read", key):
                 try:
-                    answer = self._blob(key).download_blob(0, max_bytes + 1)
+                    answer = self._download(key, 0, max_bytes + 1)
                 except HttpResponseError as error:
                     if code_of(error) != EMPTY_CODE:
                         raise
@@ -165,23 +167,26 @@ class AzureStore(WithoutLocks):
     def head(self, key: str) -> ObjectInfo | None:
         """What stands at a key."""
         found = self._properties(key)
-        return None if found is None else info_of(key, found)
+        with self._translated("blobs/read", key):
+            return None if found is None else info_of(key, found)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects in the order of their keys, page by page."""
-        with self._translated("blobs/read (list)", prefix):
-            for found in self._client.list_blobs(
-                name_starts_with=self._prefix + prefix, results_per_page=self._page_objects
-            ):
-                yield info_of(found.name.removeprefix(self._prefix), found)
+        with self._translated("blobs/read (list)", prefix) as asked:
+            pages = self._client.list_blobs(name_starts_with=asked.key, results_per_page=self._page_objects).by_page()
+            for found in each_once(pages, _name, asked):
+                yield info_of(within(asked.key, _name(found), asked).removeprefix(self._prefix), found)
 
     def list_folders(self, prefix: str) -> Iterator[str]:
         """Names of the folders right under a prefix, in order."""
-        full = self._prefix + prefix
-        with self._translated("blobs/read (list)", prefix):
-            for found in self._client.walk_blobs(name_starts_with=full, delimiter="/"):
+        with self._translated("blobs/read (list)", prefix) as asked:
+            pages = self._client.walk_blobs(
+                name_starts_with=asked.key, delimiter="/", results_per_page=self._page_objects
+            ).by_page()
+            for found in each_once(pages, _name, asked):
+                name = within(asked.key, _name(found), asked)
                 if isinstance(found, BlobPrefix):
-                    yield found.name.removeprefix(full).rstrip("/")
+                    yield name.removeprefix(asked.key).rstrip("/")
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
@@ -254,7 +259,7 @@ class AzureStore(WithoutLocks):
 
         def read() -> bytes:
             with self._translated("blobs/read", key):
-                answer = self._blob(key).download_blob(start, length)
+                answer = self._download(key, start, length)
                 if answer.size < length:
                     raise ObjectCorrupt(
                         f"object {self._prefix + key!r} in container {self._container} gives {answer.size} bytes from byte {start} "
@@ -263,6 +268,10 @@ class AzureStore(WithoutLocks):
                 return _whole(answer.readall(), length)
 
         return again(read, when=_is_reread)
+
+    def _download(self, key: str, start: int, length: int) -> StorageStreamDownloader[bytes]:
+        # As it was stored: nothing of Resguardo's says that it is packed, and what somebody else packed may be a thousand times as long.
+        return self._blob(key).download_blob(start, length, decompress=False)
 
     def begin_upload(self, key: str, *, storage_class: str | None = None) -> AzureUpload:
         """Begin blocks; the service is told with the first."""
@@ -279,27 +288,28 @@ class AzureStore(WithoutLocks):
 
     def bring_back(self, key: str, *, keep: timedelta) -> None:  # noqa: ARG002 - it stays for good
         """Ask for an object in the archive, which then lies online until somebody moves it again."""
-        try:
-            self._blob(key).set_standard_blob_tier(ONLINE, rehydrate_priority=RehydratePriority.STANDARD)
-        except AzureError as error:
-            if code_of(error) != COMING_BACK_CODE:
-                raise self._failure(error, "blobs/write (set tier)", key) from error
+        with self._translated("blobs/write (set tier)", key):
+            try:
+                self._blob(key).set_standard_blob_tier(ONLINE, rehydrate_priority=RehydratePriority.STANDARD)
+            except AzureError as error:
+                if code_of(error) != COMING_BACK_CODE:
+                    raise
 
     def abort_uploads(self, prefix: str, *, begun_before: datetime | None = None) -> int:
         """Have the blocks dropped of every key that has blocks and no blob."""
-        with self._translated("blobs/read (list)", prefix):
+        with self._translated("blobs/read (list)", prefix) as asked:
+            pages = self._client.list_blobs(
+                name_starts_with=asked.key, include=["uncommittedblobs"], results_per_page=self._page_objects
+            ).by_page()
             # Nothing in a listing says which blobs are only blocks yet, but that these have no bytes; a HEAD knows no such blob.
             empty = [
-                found
-                for found in self._client.list_blobs(
-                    name_starts_with=self._prefix + prefix, include=["uncommittedblobs"]
-                )
+                (within(asked.key, _name(found), asked), found.creation_time or found.last_modified)
+                for found in each_once(pages, _name, asked)
                 if not found.size
             ]
         dropped = 0
-        for found in empty:
-            key = found.name.removeprefix(self._prefix)
-            begun = found.creation_time or found.last_modified
+        for name, begun in empty:
+            key = name.removeprefix(self._prefix)
             if begun_before is not None and (begun is None or begun >= begun_before):
                 continue
             if self._properties(key) is None:
@@ -343,24 +353,25 @@ class AzureStore(WithoutLocks):
 
     def _properties(self, key: str) -> Any:
         try:
-            return self._blob(key).get_blob_properties()
-        except AzureError as error:
-            if code_of(error) in MISSING_CODES:
-                return None
-            raise self._failure(error, "blobs/read", key) from error
+            with self._translated("blobs/read", key):
+                return self._blob(key).get_blob_properties()
+        except ObjectMissing:
+            return None
 
     def _request(self, action: str, key: str) -> Request:
         return Request(action, self._container, self._prefix + key, self._endpoint)
 
-    def _failure(self, error: AzureError, action: str, key: str) -> StoreError:
-        return translate(error, self._request(action, key))
-
     @contextmanager
-    def _translated(self, action: str, key: str) -> Iterator[None]:
+    def _translated(self, action: str, key: str) -> Iterator[Request]:
+        request = self._request(action, key)
         try:
-            yield
-        except AzureError as error:
-            raise self._failure(error, action, key) from error
+            yield request
+        except FAILURES as error:
+            raise translate(error, request) from error
+
+
+def _name(found: Any) -> str:
+    return str(found.name)
 
 
 def _whole(body: bytes, size: int) -> bytes:

@@ -14,6 +14,7 @@ from azure.storage.blob._shared.policies import StorageRetryPolicy
 
 from resguardo.api import azure as spec
 from resguardo.api.errors import CredentialsMissing, StoreError
+from resguardo.store.azure_answers import bounded_transport
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
@@ -73,9 +74,11 @@ def make_client(
             store.container,
             credential=_credential(store, login),
             retry_policy=_Retry(attempts),
-            connection_timeout=CONNECT_SECONDS,
-            read_timeout=read_seconds,
-            connection_verify=str(ca_file) if ca_file else ssl.get_default_verify_paths().cafile or True,
+            transport=bounded_transport(
+                connection_timeout=CONNECT_SECONDS,
+                read_timeout=read_seconds,
+                connection_verify=str(ca_file) if ca_file else ssl.get_default_verify_paths().cafile or True,
+            ),
             max_single_put_size=WHOLE_BYTES,
             max_single_get_size=WHOLE_BYTES,
         )

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from azure.core.exceptions import (
     AzureError,
@@ -32,6 +31,7 @@ from resguardo.api.errors import (
     StoreUnreachable,
     WriteConflict,
 )
+from resguardo.store.answers import parse_date
 
 MISSING_CODES = frozenset({"BlobNotFound", "ResourceNotFound"})
 #: What arrived is not what was sent: send it again.
@@ -181,8 +181,18 @@ _MEANINGS = [
 ]
 
 
-def translate(error: AzureError, request: Request) -> StoreError:
-    """The error of Resguardo's family that says the same, what it concerns and what to do."""
+#: What the SDK raises for a request that failed. All but the first come of answers that are none of Azure's: without what must be in
+#: them, or with a number or a time that is none.
+FAILURES = (AzureError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+def translate(error: Exception, request: Request) -> StoreError:
+    """The error of Resguardo's family that says the same, what it concerns and what to do; `error` is one of FAILURES."""
+    if not isinstance(error, AzureError):
+        said = without_secrets(str(error)[:200])
+        return StoreError(
+            f"{request}: the answer is none of Azure's ({type(error).__name__}: {said}). Look at what stands at the endpoint"
+        )
     if isinstance(error, HttpResponseError) and error.response is not None and status_of(error) >= 300:
         return _answered(error, request)
     return _unanswered(error, request)
@@ -212,11 +222,8 @@ def _answered(error: HttpResponseError, request: Request) -> StoreError:
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """When the server sent an answer, by its own clock; None where it does not say."""
-    try:
-        return parsedate_to_datetime(headers.get("Date") or headers.get("date") or "").astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    """When the server sent an answer, by its own clock; None where it does not say, or says what no clock shows."""
+    return parse_date(headers.get("Date") or headers.get("date") or "")
 
 
 def _unanswered(error: AzureError, request: Request) -> StoreError:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from azure.core.exceptions import AzureError
 from azure.storage.blob import ContainerClient
 
 from resguardo.api.errors import BucketNotFound, StoreAccessDenied, StoreUnreachable
 from resguardo.rules.access import Right
-from resguardo.store.azure_errors import Request, translate
+from resguardo.store.azure_errors import FAILURES, Request, translate
 
 #: Of no blob: a version's name is the time at which it was made.
 _NO_VERSION = "2000-01-01T00:00:00.0000000Z"
@@ -36,7 +35,7 @@ def _may(request: Callable[[], None], place: Request) -> bool:
     """Whether it is not refused to the identity; what the store has not, or knows nothing of, is not. Raises StoreUnreachable and BucketNotFound."""
     try:
         request()
-    except AzureError as error:
+    except FAILURES as error:
         problem = translate(error, place)
         if isinstance(problem, StoreAccessDenied):
             return False

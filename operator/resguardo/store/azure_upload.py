@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceModifiedError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError
 from azure.storage.blob import BlobBlock, BlobClient, ContainerClient, ContentSettings, StandardBlobTier
 
 from resguardo.api.errors import ObjectCorrupt, ObjectMissing, StoreAccessDenied, StoreError
 from resguardo.api.manifest import StoreEncryption
 from resguardo.store.again import again
 from resguardo.store.azure_errors import (
+    FAILURES,
     MISSING_CODES,
     STANDS_CODES,
     UPLOAD_GONE_CODES,
@@ -35,7 +36,9 @@ COMMIT_SECONDS = 900
 
 
 def info_of(key: str, found: Any) -> ObjectInfo:
-    """A blob's properties, of a HEAD or a listing, as an object."""
+    """A blob's properties, of a HEAD or a listing, as an object. Raises ValueError where they do not say what each blob has."""
+    if found.size is None or found.etag is None or found.last_modified is None:
+        raise ValueError("of a blob it says no size, no ETag or no time")
     tier = found.blob_tier
     return ObjectInfo(
         key,
@@ -105,12 +108,18 @@ class AzureUpload:
                 ),
                 when=is_damaged,
             )
-        except AzureError as error:
+        except FAILURES as error:
             raise translate(error, self._request) from error
         self._parts[number] = _Part(block_id, len(body))
 
     def complete(self) -> ObjectInfo:
         """Commit the blocks. An error is looked into: where the blob is made of these very blocks, only the answer was lost."""
+        try:
+            return self._completed()
+        except FAILURES as error:
+            raise translate(error, self._request) from error
+
+    def _completed(self) -> ObjectInfo:
         numbers = sorted(self._parts)
         if numbers != list(range(1, len(numbers) + 1)) or not numbers:
             raise AssertionError(f"parts {numbers} are not 1 to {len(numbers)}")
@@ -124,7 +133,7 @@ class AzureUpload:
                 **self._options.of_blobs(),
             )
             made_etag = str(answer["etag"])
-        except AzureError as error:
+        except FAILURES as error:
             if isinstance(error, HttpResponseError) and code_of(error) not in UPLOAD_GONE_CODES | STANDS_CODES:
                 raise translate(error, self._request) from error
             if not self._is_made():
@@ -137,7 +146,7 @@ class AzureUpload:
         if not self._is_complete and self._parts:
             forget_blocks(self._hasty_client, self._request)
 
-    def _failure(self, error: AzureError) -> StoreError:
+    def _failure(self, error: Exception) -> StoreError:
         if code_of(error) in UPLOAD_GONE_CODES:
             return StoreError(
                 f"{self._request}: parts of the upload are gone ({code_of(error)}): it was given up, or another one of that key "
@@ -148,7 +157,7 @@ class AzureUpload:
     def _is_made(self) -> bool:
         try:
             committed, _ = self._blob.get_block_list("committed")
-        except AzureError as error:
+        except FAILURES as error:
             if code_of(error) in MISSING_CODES:
                 return False
             raise translate(error, self._request) from error
@@ -158,7 +167,7 @@ class AzureUpload:
         where = f"object {self._request.key!r} in container {self._request.container} at {self._request.endpoint}"
         try:
             found = self._blob.get_blob_properties()
-        except AzureError as error:
+        except FAILURES as error:
             if code_of(error) in MISSING_CODES:
                 raise ObjectCorrupt(f"{where} is not there, although the store said that it was made") from error
             raise translate(error, self._request) from error
@@ -179,7 +188,7 @@ def forget_blocks(client: ContainerClient, request: Request) -> None:
     try:
         # First whether it may delete at all, or an empty blob would stay for good.
         client.delete_blob(f"{request.key}.{secrets.token_hex(8)}")
-    except AzureError as error:
+    except FAILURES as error:
         failure = translate(error, request)
         if isinstance(failure, StoreAccessDenied):
             return
@@ -193,5 +202,5 @@ def forget_blocks(client: ContainerClient, request: Request) -> None:
             blob.delete_blob(etag=str(made["etag"]), match_condition=MatchConditions.IfNotModified)
     except (ResourceExistsError, ResourceModifiedError):
         return
-    except AzureError as error:
+    except FAILURES as error:
         raise translate(error, request) from error

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from resguardo.api.base import EARLIEST, LATEST
 from resguardo.api.durations import Span
 from resguardo.api.errors import StoreError
 from resguardo.api.manifest import StoreEncryption
@@ -15,9 +16,17 @@ from resguardo.rules.access import Right
 from resguardo.rules.locks import Lock
 
 
+def _believed(moment: datetime) -> None:
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError(f"it says that it received something in the year {moment.year}")
+
+
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object as a HEAD shows it, or a listing, which may leave class and encryption out. The ETag is opaque: it changes with the object, and means nothing else."""
+    """An object as a HEAD shows it, or a listing, which may leave class and encryption out. The ETag is opaque: it changes with the object, and means nothing else.
+
+    Raises ValueError for a time at which nothing was ever stored.
+    """
 
     key: str
     bytes: int
@@ -27,6 +36,9 @@ class ObjectInfo:
     storage_class: str | None = None
     #: None where the store does not say that it encrypts.
     encryption: StoreEncryption | None = None
+
+    def __post_init__(self) -> None:
+        _believed(self.last_modified)
 
 
 class Availability(StrEnum):
@@ -41,11 +53,14 @@ class Availability(StrEnum):
 
 @dataclass(frozen=True)
 class Stored:
-    """A small object, read whole. The time is the store's own."""
+    """A small object, read whole. The time is the store's own; ValueError as of an ObjectInfo."""
 
     body: bytes
     etag: str
     last_modified: datetime
+
+    def __post_init__(self) -> None:
+        _believed(self.last_modified)
 
 
 class Upload(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
@@ -22,6 +22,7 @@ from resguardo.rules.locks import Lock
 from resguardo.store.again import again
 from resguardo.store.body import part_body
 from resguardo.store.conflict import settle
+from resguardo.store.listings import each_once, within
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.s3_classes import S3Archive
 from resguardo.store.s3_client import (
@@ -44,7 +45,6 @@ from resguardo.store.s3_errors import (
     code_of,
     date_of,
     translate,
-    within,
 )
 from resguardo.store.s3_locks import S3Locks, lock_options
 from resguardo.store.s3_login import AccessKeys, Login
@@ -151,9 +151,9 @@ class S3Store:
     def _look_how_it_is_encrypted(self, key: str, told: PutObjectOutputTypeDef) -> None:
         with self._translated("s3:GetObject", key) as request:
             there = look(self._client, self._bucket, self._prefix + key, told=told)
-        # Else somebody else's delete or write, a moment ago, about which nothing was asked.
-        if there is not None and there["ETag"] == told["ETag"]:
-            self._encryption.require(there, request)
+            # Else somebody else's delete or write, a moment ago, about which nothing was asked.
+            if there is not None and there["ETag"] == told["ETag"]:
+                self._encryption.require(there, request)
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Read a small object whole."""
@@ -184,7 +184,7 @@ class S3Store:
             Bucket=self._bucket, Prefix=self._prefix + prefix
         )
         with self._translated("s3:ListBucket", prefix) as asked:
-            for found in _in_order((page.get("Contents", []) for page in pages), lambda found: found["Key"], asked):
+            for found in each_once((page.get("Contents", []) for page in pages), lambda found: found["Key"], asked):
                 key = within(asked.key, found["Key"], asked).removeprefix(self._prefix)
                 yield ObjectInfo(key, found["Size"], found["ETag"], found["LastModified"])
 
@@ -193,7 +193,7 @@ class S3Store:
         full = self._prefix + prefix
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=full, Delimiter="/")
         with self._translated("s3:ListBucket", prefix) as asked:
-            for found in _in_order(
+            for found in each_once(
                 (page.get("CommonPrefixes", []) for page in pages), lambda found: found["Prefix"], asked
             ):
                 yield within(full, found["Prefix"], asked).removeprefix(full).rstrip("/")
@@ -325,17 +325,6 @@ class S3Store:
             yield request
         except FAILURES as error:
             raise translate(error, request) from error
-
-
-def _in_order(pages: Iterable[list[Any]], name_of: Callable[[Any], str], asked: Request) -> Iterator[Any]:
-    """What stands on the pages; a page that is not behind the one before would come again and again."""
-    last: bytes | None = None
-    for page in pages:
-        names = [name_of(found).encode() for found in page]
-        if names and last is not None and names[0] <= last:
-            raise StoreError(f"{asked}: the listing begins again at {name_of(page[0])[:200]!r}: it would never end")
-        last = max(names) if names else last
-        yield from page
 
 
 def _read_body(answer: GetObjectOutputTypeDef, length: int) -> bytearray:

@@ -17,6 +17,7 @@ from botocore.session import Session
 
 from resguardo.api import s3 as spec
 from resguardo.api.errors import StoreError
+from resguardo.store.s3_answers import bound_answers
 from resguardo.store.s3_login import Login, TokenService, credentials_of, service_endpoint
 
 if TYPE_CHECKING:
@@ -67,11 +68,13 @@ def make_client(
         ignore_configured_endpoint_urls=True,  # type: ignore[call-arg, unused-ignore] # the stubs lag behind
     )
     try:
-        return _session(credentials).client(
+        client = _session(credentials).client(
             "s3", region_name=store.region, endpoint_url=store.endpoint, verify=verify, config=config
         )
     except (BotoCoreError, ValueError, OSError) as error:
         raise StoreError(f"no client can be made for bucket {store.bucket} at {endpoint_of(store)}: {error}") from None
+    bound_answers(client)
+    return client
 
 
 def _addressing(store: spec.S3Store) -> Literal["auto", "path", "virtual"]:

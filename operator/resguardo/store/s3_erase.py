@@ -11,13 +11,14 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from resguardo.api.errors import BucketNotFound, StoreError, StoreUnreachable
-from resguardo.store.s3_errors import FAILURES, MISSING_CODES, Request, translate, within
+from resguardo.store.listings import each_once, within
+from resguardo.store.s3_errors import FAILURES, MISSING_CODES, Request, translate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,6 +44,16 @@ def _add_md5(request: Any, **_: Any) -> None:
     if "Content-MD5" not in request.headers:
         digest = hashlib.md5(request.body, usedforsecurity=False).digest()
         request.headers["Content-MD5"] = b64encode(digest).decode()
+
+
+def _latest_last(page: Any) -> list[Any]:
+    """The versions on a page by their keys: as long as the latest is there, what lies below it does not show."""
+    there = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+    return sorted(there, key=lambda version: (version["Key"], version["IsLatest"]))
+
+
+def _print_version(version: Any) -> str:
+    return f"{version['Key']} {version['VersionId']}"
 
 
 class S3Eraser:
@@ -92,23 +103,19 @@ class S3Eraser:
 
     def _versions(self, full: str) -> Iterator[_Version]:
         pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._place.bucket, Prefix=full)
-        with self._translated("s3:ListBucketVersions", full):
-            for page in pages:
-                there: list[Any] = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-                # As long as the latest is there, what lies below it does not show.
-                there.sort(key=lambda version: (version["Key"], version["IsLatest"]))
-                for version in there:
-                    within(full, version["Key"], replace(self._place, action="s3:ListBucketVersions", key=full))
-                for key, versions in groupby(there, key=lambda version: str(version["Key"])):
-                    if key == full or full.endswith("/"):
-                        yield from (_Version(key, version["VersionId"]) for version in versions)
+        asked = replace(self._place, action="s3:ListBucketVersions", key=full)
+        with self._translated(asked.action, full):
+            for found in each_once(map(_latest_last, pages), _print_version, asked):
+                key = within(full, found["Key"], asked)
+                if key == full or full.endswith("/"):
+                    yield _Version(key, found["VersionId"])
 
     def _objects(self, full: str) -> Iterator[_Version]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._place.bucket, Prefix=full)
-        with self._translated("s3:ListBucket", full):
-            for page in pages:
-                asked = replace(self._place, action="s3:ListBucket", key=full)
-                yield from (_Version(within(full, found["Key"], asked)) for found in page.get("Contents", []))
+        asked = replace(self._place, action="s3:ListBucket", key=full)
+        with self._translated(asked.action, full):
+            for found in each_once((page.get("Contents", []) for page in pages), lambda found: found["Key"], asked):
+                yield _Version(within(full, found["Key"], asked))
 
     def _delete(self, batch: Sequence[_Version]) -> dict[str, StoreError]:
         objects: list[Any] = [version.to_delete() for version in batch]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, MetadataRetrievalError, SSLError
@@ -30,6 +29,7 @@ from resguardo.api.errors import (
     StoreUnreachable,
     WriteConflict,
 )
+from resguardo.store.answers import parse_date
 
 #: A conditional write that raced another; it may be tried again.
 RACE_CODE = "ConditionalRequestConflict"
@@ -89,16 +89,6 @@ def translate(error: Exception, request: Request) -> StoreError:
     return StoreError(
         f"{request}: the answer is none of S3's ({type(error).__name__}: {said}). Look at what stands at the endpoint"
     )
-
-
-def within(full: str, found: str, request: Request) -> str:
-    """A key that a listing gave, which has to begin with what was asked for. Raises StoreError where it does not.
-
-    A server, or a proxy before it, that passes over the parameter would have somebody else's objects removed.
-    """
-    if not found.startswith(full):
-        raise StoreError(f"{request}: the answer names {found[:200]!r}, which was not asked for: it is not believed")
-    return found
 
 
 @dataclass(frozen=True)
@@ -269,11 +259,8 @@ def _store_time(error: ClientError) -> str:
 
 
 def date_of(metadata: Mapping[str, Any]) -> datetime | None:
-    """When the server sent an answer, by its own clock; None where it does not say."""
-    try:
-        return parsedate_to_datetime(metadata.get("HTTPHeaders", {}).get("date", "")).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    """When the server sent an answer, by its own clock; None where it does not say, or says what no clock shows."""
+    return parse_date(metadata.get("HTTPHeaders", {}).get("date", ""))
 
 
 def _unanswered(error: BotoCoreError, request: Request) -> StoreError:

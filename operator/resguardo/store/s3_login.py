@@ -29,6 +29,7 @@ from botocore.session import Session
 from botocore.utils import ContainerMetadataFetcher
 
 from resguardo.api.errors import CredentialsMissing
+from resguardo.store.s3_answers import bound_answers
 
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 10, 30, 5
 
@@ -146,7 +147,7 @@ def _client_maker(session: Session, service: TokenService) -> Callable[..., Any]
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             ignore_configured_endpoint_urls=True,  # type: ignore[call-arg, unused-ignore] # the stubs lag behind
         )
-        return session.create_client(
+        client = session.create_client(
             name,
             region_name=service.region,
             endpoint_url=service.endpoint,
@@ -154,6 +155,8 @@ def _client_maker(session: Session, service: TokenService) -> Callable[..., Any]
             config=own.merge(config) if config is not None else own,
             **keys,
         )
+        bound_answers(client)
+        return client
 
     return make
 

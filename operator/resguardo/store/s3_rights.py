@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from resguardo.rules.access import Right
 from resguardo.rules.locks import Lock
-from resguardo.store.s3_errors import Request, status_of, translate
+from resguardo.store.s3_errors import FAILURES, Request, status_of, translate
 from resguardo.store.s3_locks import lock_options
 
 if TYPE_CHECKING:
@@ -84,5 +84,5 @@ def _try(request: Callable[[], Any], place: Request) -> dict[str, Any] | None:
         if status_of(error) in (400, 404, 405, 409, 501):
             return {}
         raise translate(error, place) from error
-    except BotoCoreError as error:
+    except FAILURES as error:
         raise translate(error, place) from error

@@ -90,14 +90,20 @@ class S3Upload:
                 ),
                 when=lambda error: code_of(error) in DAMAGED_CODES,
             )
+            # The answer to the beginning says it with AWS, and not with MinIO.
+            self._encryption.require(answer, self._request)
+            self._parts[number] = _Part(answer["ETag"], sha256, len(body))
         except FAILURES as error:
             raise translate(error, self._request) from error
-        # The answer to the beginning says it with AWS, and not with MinIO.
-        self._encryption.require(answer, self._request)
-        self._parts[number] = _Part(answer["ETag"], sha256, len(body))
 
     def complete(self) -> ObjectInfo:
         """Make the object. An error is looked into: where the object stands as it should, only its answer was lost."""
+        try:
+            return self._completed()
+        except FAILURES as error:
+            raise translate(error, self._request) from error
+
+    def _completed(self) -> ObjectInfo:
         numbers = sorted(self._parts)
         if numbers != list(range(1, len(numbers) + 1)) or not numbers:
             raise AssertionError(f"parts {numbers} are not 1 to {len(numbers)}")

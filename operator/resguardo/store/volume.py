@@ -186,7 +186,7 @@ class VolumeStore(WithoutLocks):
         old = [
             name
             for name, found in self._tree.walk(where, prefix)
-            if before is None or datetime.fromtimestamp(found.st_mtime, UTC) < before
+            if before is None or info_of(name, found).last_modified < before
         ]
         return sum(self._tree.remove((*where, *name.split("/")), keep=len(where)) for name in old)
 
@@ -218,7 +218,15 @@ class VolumeStore(WithoutLocks):
         parts = parts_of(key)
         try:
             with self._tree.folder(parts[:-1]) as folder:
-                # Without waiting: a named pipe would never open.
+                # First what it is: opening a device can do something.
+                found = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISLNK(found.st_mode):
+                    raise ObjectCorrupt(
+                        f"object {self._full(key)!r} in {self.location} is a symbolic link, and links are never followed: remove it"
+                    )
+                if not stat.S_ISREG(found.st_mode):
+                    raise self._missing(key)
+                # Without waiting: a named pipe that came a moment ago would never open.
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 file = os.open(parts[-1], flags, dir_fd=folder)
         except (FileNotFoundError, NotADirectoryError):

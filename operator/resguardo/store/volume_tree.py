@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 #: What one part of a path may have in bytes, on every file system that a volume is likely to have (NAME_MAX).
 NAME_MAX_BYTES = 255
+#: What a key may have, as with S3; who makes deeper folders makes no objects.
+KEY_MAX_BYTES = 1024
 #: In it stand the objects that are not whole yet; no listing shows it, and no key may name it.
 HIDDEN = ".resguardo"
 #: For the owner, and for the group, which in a pod is the volume's, to read; nobody else.
@@ -34,6 +36,10 @@ Parts = tuple[str, ...]
 def parts_of(key: str) -> Parts:
     """A key's folders and its name. Raises StoreError for one that no file can have."""
     parts = tuple(key.split("/"))
+    if len(key.encode()) > KEY_MAX_BYTES:
+        raise StoreError(
+            f"{key[:80]!r}… cannot be a file's path: it has {len(key.encode())} bytes, and a key has at most {KEY_MAX_BYTES}"
+        )
     for part in parts:
         if part in ("", ".", "..", HIDDEN) or "\0" in part:
             raise StoreError(f"{key!r} cannot be a file's path: {part!r} is no name that a file may have here")
@@ -92,7 +98,8 @@ class Tree:
     def walk(self, above: Sequence[str], prefix: str) -> Iterator[tuple[str, os.stat_result]]:
         """Every file below a folder whose path from there begins with the prefix, in the order of the path's UTF-8 bytes.
 
-        Holds the names of one folder of each level at a time. Links, and names that are no UTF-8, are passed over.
+        Holds the names of one folder of each level at a time. Links, names that are no UTF-8, and what lies deeper than a key
+        reaches, are passed over.
         """
         *folders, begin = prefix.split("/")
         if any(part in ("", ".", "..", HIDDEN) for part in folders):
@@ -125,7 +132,7 @@ class Tree:
     def remove_hollow(self, parts: Parts) -> None:
         """Remove all folders below one, and itself, that hold no file."""
         with suppress(FileNotFoundError, NotADirectoryError), self.folder(parts) as folder:
-            _remove_hollow(folder)
+            _remove_hollow(folder, len("/".join(parts)))
         self.remove_empty(parts)
 
 
@@ -151,6 +158,8 @@ def _walk(folder: int, path: str, begin: str) -> Iterator[tuple[str, os.stat_res
         )
     for name in names:
         with suppress(FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+            if len(path.encode()) + len(name) > KEY_MAX_BYTES:
+                continue
             if name.endswith(b"/"):
                 below = os.open(name[:-1], _OPEN_FOLDER, dir_fd=folder)
                 try:
@@ -161,14 +170,16 @@ def _walk(folder: int, path: str, begin: str) -> Iterator[tuple[str, os.stat_res
                 yield path + name.decode(), found
 
 
-def _remove_hollow(folder: int) -> None:
+def _remove_hollow(folder: int, bytes_above: int) -> None:
+    if bytes_above > KEY_MAX_BYTES:
+        return
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != HIDDEN]
     for name in names:
         with suppress(OSError):
             below = os.open(name, _OPEN_FOLDER, dir_fd=folder)
             try:
-                _remove_hollow(below)
+                _remove_hollow(below, bytes_above + 1 + len(os.fsencode(name)))
             finally:
                 os.close(below)
             os.rmdir(name, dir_fd=folder)

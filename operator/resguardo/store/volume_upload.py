@@ -6,9 +6,10 @@ import errno
 import os
 import secrets
 import stat
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
+from resguardo.api.base import EARLIEST, LATEST
 from resguardo.api.errors import ConditionalWriteNotHonoured, StoreError, WriteConflict
 from resguardo.store.protocol import ObjectInfo
 from resguardo.store.volume_errors import translated
@@ -16,6 +17,7 @@ from resguardo.store.volume_tree import FILE_MODE, HIDDEN, Parts, Tree, sync_fol
 
 #: What link(2) says on a file system that has no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_LATEST_SECONDS = (LATEST - EARLIEST).total_seconds()
 #: Uploads stand under their keys, which are folders here: .resguardo/uploads/<key>/<random>.
 UPLOADS: Parts = (HIDDEN, "uploads")
 
@@ -26,8 +28,9 @@ def etag_of(found: os.stat_result) -> str:
 
 
 def info_of(key: str, found: os.stat_result) -> ObjectInfo:
-    """A file as an object."""
-    return ObjectInfo(key, found.st_size, etag_of(found), datetime.fromtimestamp(found.st_mtime, UTC))
+    """A file as an object. Of a time that was set to where nothing was ever stored, what comes nearest to it."""
+    written_at = EARLIEST + timedelta(seconds=min(max(found.st_mtime, 0), _LATEST_SECONDS))
+    return ObjectInfo(key, found.st_size, etag_of(found), written_at)
 
 
 def write_all(file: int, body: Any, start: int) -> None:
@@ -119,7 +122,9 @@ class VolumeUpload:
         return end
 
     def _open(self, folder: int, flags: int) -> int:
-        return os.open(self._name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, FILE_MODE, dir_fd=folder)
+        # Without waiting: a named pipe that somebody put in its place would never open.
+        flags |= os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(self._name, flags, FILE_MODE, dir_fd=folder)
 
     def _reopen(self) -> int:
         try:
