@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from resguardo.api.documents import read_documents
-from resguardo.api.errors import DeadlineExceeded, ObjectFrozen, StorageClassRefused
+from resguardo.api.errors import DeadlineExceeded, IdentityRefused, ObjectFrozen, StorageClassRefused
 from resguardo.api.manifest import Manifest, ObjectRole
 from resguardo.api.policy import BackupPolicy
 from resguardo.api.report import Report, Task
@@ -27,13 +27,15 @@ from resguardo.jobs.credentials import Credentials
 from resguardo.jobs.progress import LogProgress
 from resguardo.jobs.restore import origin_of, restore
 from resguardo.jobs.task import Context, perform, subject_of
-from resguardo.jobs.verify import verify
+from resguardo.jobs.verify import Verified, verify
 from resguardo.store.catalogue import list_backups
 from resguardo.store.classes import probe_classes
+from resguardo.store.identities import parse_identities
 from resguardo.store.protocol import Availability
 from resguardo.store.s3 import S3Store
 from resguardo.store.seal import seal
 from resguardo.store.signatures import ANYBODY
+from tests.data.test_encryption import ANA, EVA, RUI, Person, give, sealed_to
 from tests.fixtures.place import Place
 from tests.fixtures.s3 import S3Server
 from tests.fixtures.s3_proxy import Harm, Proxy, run_proxy
@@ -143,8 +145,8 @@ def classed(place: Place, proxy: Proxy) -> Place:
     return place
 
 
-def backed_up(place: Place) -> Manifest:
-    report, _, errors = place.run("backup", "-f", place.policy(retention=TIERS))
+def backed_up(place: Place, **changes: Any) -> Manifest:
+    report, _, errors = place.run("backup", "-f", place.policy(retention=TIERS, **changes))
     assert report.backup is not None, errors
     store = place.s3.store(place.bucket, prefix=place.prefix)
     return next(
@@ -255,6 +257,50 @@ def test_verify_asks_for_all_first_and_reads_those_that_it_can(frozen: Place, sh
     )
     asked = next(number for number, line in enumerate(proxy.seen) if "restore" in line)
     assert asked < first_read
+
+
+class TestEncrypted:
+    """A backup's key stays where it can be read at once, so that who cannot open the backup brings nothing back, and pays nothing."""
+
+    @pytest.fixture
+    def sealed(self, classed: Place, shelf: Shelf, request: pytest.FixtureRequest) -> Place:
+        """A backup in GLACIER that Ana can open."""
+        request.getfixturevalue("quick")
+        classed.environment = SCHEDULED
+        backed_up(classed, encryption=sealed_to(ANA, RUI))
+        assert [path.rpartition("/")[2] for path in shelf.classes] == ["dump.zst.age"], "and nothing else of it"
+        return classed
+
+    def verified(self, place: Place, person: Person | None) -> Verified:
+        policy, _ = documents(place)
+        store = Credentials(place.folder / "credentials", {}).open_store(policy.spec.store, role=Role.READER)
+        identities = None if person is None else parse_identities(person.file.encode(), origin="a person")
+        (found,) = verify(policy, store, "latest", LogProgress(), identities)
+        return found
+
+    def test_who_cannot_open_it_is_told_before_anything_is_asked_for_and_who_can_reads_nothing_too_soon(
+        self, sealed: Place, shelf: Shelf
+    ) -> None:
+        assert isinstance(self.verified(sealed, EVA).problem, IdentityRefused)
+        give(sealed, EVA.file)
+        assert restored(sealed).reason == "IdentityRefused"
+        assert shelf.requests == []
+        found = self.verified(sealed, ANA)
+        assert (found.problem, found.is_unopened) == (None, False)
+        assert len(shelf.requests) == 1
+        assert shelf.refused == [], "nothing was read before it was there"
+
+    def test_its_bytes_alone_are_compared_and_it_is_restored_from_what_was_brought_back(
+        self, sealed: Place, shelf: Shelf
+    ) -> None:
+        found = self.verified(sealed, None)
+        assert (found.problem, found.is_unopened) == (None, True)
+        sealed.postgres.drop_database(sealed.database)
+        give(sealed, ANA.file)
+        report = restored(sealed)
+        assert report.reason == "Restored", report.message
+        assert len(shelf.requests) == 1
+        assert shelf.refused == []
 
 
 @pytest.mark.fault

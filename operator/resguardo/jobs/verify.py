@@ -85,11 +85,29 @@ def verify(
     else:
         yield from (Verified(entry.id, 0, entry.problem) for entry in entries if entry.problem)
     timeout = parse_duration(policy.spec.timeout)
+    # First: what is brought back is waited for, and paid for. A backup's key never lies in an archive.
+    refused = {manifest.id: problem for manifest in readable if (problem := _refusal(store, manifest, identities))}
+    yield from (
+        Verified(manifest.id, manifest.bytes, refused[manifest.id]) for manifest in readable if manifest.id in refused
+    )
+    readable = [manifest for manifest in readable if manifest.id not in refused]
     # All at once, since what lies in an archive takes hours, and one after the other days; what can be read is read meanwhile.
     awaited = {manifest.id: ask_for(store, manifest, keep=timeout * len(readable)) for manifest in readable}
     for manifest in sorted(readable, key=lambda manifest: bool(awaited[manifest.id])):
         progress.step(f"reading backup {manifest.id} again")
         yield _verify(store, manifest, identities, progress, deadline=datetime.now(UTC) + timeout)
+
+
+def _refusal(store: Store, manifest: Manifest, identities: list[Identity] | None) -> IdentityRefused | None:
+    """Why the identities do not open a backup, which says nothing about it; None where they do, or it is not to be opened, or is damaged."""
+    try:
+        if identities is not None:
+            open_key(store, manifest, identities)
+    except IdentityRefused as refused:
+        return refused
+    except _DAMAGE:
+        return None  # told where it is read
+    return None
 
 
 def _verify(
@@ -107,9 +125,6 @@ def _verify(
             _read_stored(store, manifest)
         else:
             _read_whole(store, manifest, open_key(store, manifest, identities or []), deadline)
-    except IdentityRefused as refused:
-        # It says nothing about the backup.
-        return Verified(manifest.id, manifest.bytes, refused)
     except _DAMAGE as error:
         problem = error
     message = str(problem) if problem else ""
