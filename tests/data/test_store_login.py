@@ -1,14 +1,17 @@
 """Who a pod is to an S3 store: what the policy names and nothing else, fetched from the cloud where it says so.
 
-Real here: MinIO's AssumeRole, with keys that end and carry a token. Played: AWS' AssumeRoleWithWebIdentity and the node's agent of EKS
-Pod Identity, which exist in AWS alone; the keys that they give out are those of a user of versitygw, so that what is done with
-them is real again.
+Real here: MinIO's AssumeRole and its AssumeRoleWithWebIdentity, which believes the tokens of an issuer that it was told of, as AWS
+believes a cluster's; their keys end and carry a token. Played: what AWS' token service alone answers or is asked, and the node's agent
+of EKS Pod Identity, which exists in AWS alone; the keys that they give out are those of a user of versitygw, so that what is done
+with them is real again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +29,8 @@ from resguardo.api.store import Store as Spec
 from resguardo.jobs.credentials import Credentials
 from resguardo.store import s3_login
 from resguardo.store.protocol import Store
+from tests.fixtures.minio import run_minio
+from tests.fixtures.oidc import AUDIENCE, Issuer, run_issuer
 from tests.fixtures.s3 import ROOT, AccessKeys, S3Server
 
 ARN = "arn:aws:iam::111122223333:role/resguardo-writer"
@@ -40,8 +45,6 @@ class Cloud:
     keys: AccessKeys = ROOT
     #: Status and body in place of keys.
     refusal: tuple[int, str] | None = None
-    #: How long the keys are good.
-    lasts: timedelta = timedelta(hours=1)
     asked: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -72,7 +75,7 @@ def cloud() -> Iterator[Cloud]:
             self._answer(json.dumps({**keys, "Token": "", "Expiration": self._end()}))
 
         def _end(self) -> str:
-            return (datetime.now(UTC) + self.played.lasts).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
         def _answer(self, body: str) -> None:
             status, body = self.played.refusal or (200, body)
@@ -117,10 +120,101 @@ def token(folder: Path, text: str = "a token of Kubernetes") -> str:
 ACCOUNT = {"serviceAccountName": "backups-writer"}
 
 
-def test_a_service_accounts_token_is_exchanged_for_its_roles_keys(
+@dataclass(frozen=True)
+class Cluster:
+    """A MinIO that believes the tokens of an issuer, and the role that it knows for them."""
+
+    server: S3Server
+    bucket: str
+    issuer: Issuer
+    role_arn: str
+
+    def token(self, **changes: Any) -> str:
+        """As the kubelet writes it into a pod of the account."""
+        return self.issuer.token("agepar:backups-writer", **changes)
+
+    def open_in_a_pod(self, folder: Path, *, arn: str = "") -> Store:
+        """The store with what EKS' webhook puts into a pod, whose token stands in the folder."""
+        given = {"AWS_ROLE_ARN": arn or self.role_arn, "AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token")}
+        return open_as(self.server, self.bucket, ACCOUNT, folder, given)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    # The name that MinIO gives the one role which this way of logging in has.
+    role = urlsafe_b64encode(hashlib.sha1(AUDIENCE.encode(), usedforsecurity=False).digest()).rstrip(b"=").decode()
+    with (
+        run_issuer() as issuer,
+        run_minio(
+            tmp_path_factory.mktemp("minio-with-issuer"),
+            MINIO_IDENTITY_OPENID_CONFIG_URL=f"{issuer.url}/.well-known/openid-configuration",
+            MINIO_IDENTITY_OPENID_CLIENT_ID=AUDIENCE,
+            MINIO_IDENTITY_OPENID_ROLE_POLICY="readwrite",
+        ) as server,
+    ):
+        yield Cluster(server, server.make_bucket(), issuer, f"arn:minio:iam:::role/{role}")
+
+
+class TestAServiceAccountsToken:
+    """IRSA, for real: a signed token in a file becomes keys, and what is done with them is done in the bucket."""
+
+    def test_is_exchanged_for_keys_with_which_the_store_is_used(self, cluster: Cluster, tmp_path: Path) -> None:
+        token(tmp_path, cluster.token())
+        store = cluster.open_in_a_pod(tmp_path)
+        store.put("a", b"1")
+        upload = store.begin_upload("b")
+        upload.upload_part(1, b"2", start=0, sha256=hashlib.sha256(b"2").digest())
+        assert upload.complete().bytes == 1
+        assert cluster.server.store(cluster.bucket).get("a", max_bytes=1).body == b"1"
+
+    def test_is_read_anew_when_its_keys_are_about_to_end(self, cluster: Cluster, tmp_path: Path) -> None:
+        """A backup may take longer than its first keys are good, and Kubernetes changes the token in its place."""
+        token(tmp_path, cluster.token(lasts=300))  # less than botocore waits for before it asks again
+        store = cluster.open_in_a_pod(tmp_path)
+        store.put("a", b"1")
+        token(tmp_path, cluster.token(lasts=-60))
+        with pytest.raises(StoreAccessDenied, match="Token is expired"):
+            store.put("a", b"2")
+        token(tmp_path, cluster.token())
+        store.put("a", b"3")
+        assert store.get("a", max_bytes=1).body == b"3"
+
+    @pytest.mark.parametrize(
+        ("changes", "told"),
+        [
+            ({"lasts": -60}, "Token is expired"),
+            # The pod's token for the API server.
+            ({"aud": ["https://kubernetes.default.svc"]}, "must match configured OpenID Client ID"),
+        ],
+        ids=["expired", "for somebody else"],
+    )
+    def test_that_is_no_good_is_refused_and_told_as_that(
+        self, cluster: Cluster, tmp_path: Path, changes: dict[str, Any], told: str
+    ) -> None:
+        self.assert_refused(cluster, tmp_path, cluster.token(**changes), told)
+
+    def test_that_another_cluster_signed_is_refused(self, cluster: Cluster, tmp_path: Path) -> None:
+        self.assert_refused(cluster, tmp_path, Issuer(cluster.issuer.url).token("agepar:x"), "verification error")
+
+    def test_of_a_role_that_nobody_knows_is_refused(self, cluster: Cluster, tmp_path: Path) -> None:
+        self.assert_refused(cluster, tmp_path, cluster.token(), "is not defined", arn="arn:minio:iam:::role/none")
+
+    @staticmethod
+    def assert_refused(cluster: Cluster, folder: Path, text: str, told: str, *, arn: str = "") -> None:
+        token(folder, text)
+        with pytest.raises(StoreAccessDenied) as raised:
+            cluster.open_in_a_pod(folder, arn=arn).put("a", b"1")
+        said = str(raised.value)
+        assert f"no keys for bucket {cluster.bucket}: AssumeRoleWithWebIdentity is refused (" in said
+        assert told in said
+        assert "Look at the role's ARN, at its trust policy" in said
+        assert text.rsplit(".", maxsplit=1)[-1] not in said, "the token stands in no message"
+
+
+def test_what_the_token_service_is_asked_for_a_service_accounts_token(
     s3_server: S3Server, s3_bucket: str, cloud: Cloud, tmp_path: Path
 ) -> None:
-    """given what EKS' webhook puts into a pod, when the store is used, then with the role's keys, asked for once by all clients"""
+    """given what EKS' webhook puts into a pod, when the store is used, then its role's keys are asked for once by all clients"""
     given = {"AWS_ROLE_ARN": ARN, "AWS_WEB_IDENTITY_TOKEN_FILE": token(tmp_path)}
     store = open_as(s3_server, s3_bucket, ACCOUNT, tmp_path, given, stsEndpoint=cloud.url)
     assert cloud.asked == [], "nothing is asked before it is needed"
@@ -168,19 +262,6 @@ def test_a_service_account_assumes_a_further_role(
     ]  # fmt: skip
 
 
-def test_keys_are_fetched_again_before_they_end(
-    s3_server: S3Server, s3_bucket: str, cloud: Cloud, tmp_path: Path
-) -> None:
-    """A backup may take longer than its first keys are good; the token is read anew, since Kubernetes changes it in its place."""
-    cloud.lasts = timedelta(minutes=5)  # less than botocore waits for before it asks again
-    given = {"AWS_ROLE_ARN": ARN, "AWS_WEB_IDENTITY_TOKEN_FILE": token(tmp_path, "the first")}
-    store = open_as(s3_server, s3_bucket, ACCOUNT, tmp_path, given, stsEndpoint=cloud.url)
-    store.put("a", b"1")
-    token(tmp_path, "the second")
-    store.put("a", b"2")
-    assert [asked["WebIdentityToken"] for asked in cloud.asked[:1] + cloud.asked[-1:]] == ["the first", "the second"]
-
-
 @dataclass(frozen=True)
 class Refused:
     """What the token service says, and what becomes of it."""
@@ -195,6 +276,7 @@ class Refused:
     "refused",
     [
         Refused(403, "AccessDenied", StoreAccessDenied, "is refused (AccessDenied: so it is). Look at the role's ARN"),
+        # The code that AWS has for it; MinIO's refusals are told above.
         Refused(400, "ExpiredTokenException", StoreAccessDenied, "is refused (ExpiredTokenException: so it is)"),
         Refused(503, "ServiceUnavailable", StoreUnreachable, "failed, again and again (ServiceUnavailable: so it is)"),
     ],
