@@ -25,6 +25,7 @@ from resguardo.store.discard import forbid_manifest
 from resguardo.store.rights import try_rights
 from tests.data.test_signing import Signer, believing
 from tests.fixtures.history import History, manifest_of
+from tests.fixtures.minio import assume
 from tests.fixtures.place import Place
 from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
 from tests.fixtures.s3 import ROOT, AccessKeys, S3Server
@@ -399,9 +400,7 @@ class TestCheckRole:
         """There the policy is that of keys which a role assumed with more rights was given."""
         bucket = minio_server.make_bucket(locks=True)
         statements = documented(role, bucket) + (documented(LOCK, bucket) if role is not READER else [])
-        keys = _assumed(
-            minio_server, json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
-        )
+        keys = assume(minio_server, *statements)
         found = judge(role, try_rights(minio_server.store(bucket, keys=keys)), locks=True)
         assert [finding for finding in found if finding.is_missing] == []
         too_many = [finding.tried.right for finding in found if finding.is_too_much]
@@ -540,16 +539,6 @@ class TestTheDocumentedPolicies:
         (demanded,) = [one for one in document["Statement"] if "s3:if-none-match" in json.dumps(one)]
         with pytest.raises(ClientError, match="invalid condition key"):
             running.root.put_bucket_policy(Bucket=bucket, Policy=json.dumps({**document, "Statement": [demanded]}))
-
-
-def _assumed(server: S3Server, policy: str) -> AccessKeys:
-    sts = boto3.client(
-        "sts", endpoint_url=server.endpoint, region_name="us-east-1",
-        aws_access_key_id=ROOT.access_key_id, aws_secret_access_key=ROOT.secret_access_key,
-    )  # fmt: skip
-    arn = "arn:aws:iam::111122223333:role/resguardo"
-    given = sts.assume_role(RoleArn=arn, RoleSessionName="test", Policy=policy)["Credentials"]
-    return AccessKeys(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
 
 
 class TestWhatIsUnderABackupsFolder:

@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resguardo.api.errors import EncryptionNotHonoured, KmsKeyNotFound
-from resguardo.api.manifest import StoreEncryption
+from resguardo.api import s3 as spec
+from resguardo.api.errors import EncryptionNotHonoured, KmsKeyNotFound, ObjectLockNotHonoured
+from resguardo.api.manifest import Manifest, StoreEncryption
+from resguardo.api.roles import Role
+from resguardo.rules.locks import Lock
+from resguardo.store.catalogue import commit_manifest
 from resguardo.store.s3 import S3Store
-from tests.fixtures.minio import KMS_KEY, new_kms_key, run_minio, start_minio
+from tests.fixtures.history import manifest_of
+from tests.fixtures.minio import KMS_KEY, assume, new_kms_key, run_minio, start_minio
 from tests.fixtures.place import Place
-from tests.fixtures.s3 import ROOT, S3Server
+from tests.fixtures.s3 import ROOT, AccessKeys, S3Server
+from tests.fixtures.s3_proxy import Harm, run_proxy
+from tests.fixtures.s3_roles import IamServer, documented
 from tests.fixtures.servers import end
 
 MIB = 1024 * 1024
@@ -34,9 +44,11 @@ WAYS = [
 ]
 
 
-def store_of(server: S3Server, bucket: str, sse: dict[str, Any]) -> S3Store:
-    spec = server.spec(bucket, prefix="prod").model_dump(by_alias=True, exclude_none=True) | {"sse": sse}
-    return S3Store(type(server.spec(bucket)).model_validate(spec), ROOT, None, attempts=3, read_seconds=5)
+def store_of(
+    server: S3Server, bucket: str, sse: dict[str, Any], *, keys: AccessKeys = ROOT, endpoint: str | None = None
+) -> S3Store:
+    document = server.spec(bucket, prefix="prod", endpoint=endpoint).model_dump(by_alias=True, exclude_none=True)
+    return S3Store(spec.S3Store.model_validate({**document, "sse": sse}), keys, None, attempts=3, read_seconds=5)
 
 
 def send(store: S3Store, key: str, *bodies: bytes) -> StoreEncryption | None:
@@ -72,12 +84,6 @@ class TestAStoreThatDoesIt:
         store.put("small", planted)
         assert send(store, "large", planted) is None
         assert holds(minio_server.folder / minio_bucket, planted), "else the test above proves nothing"
-
-    def test_the_same_bytes_written_before_encryption_was_asked_for_are_no_conflict(
-        self, minio_server: S3Server, minio_bucket: str
-    ) -> None:
-        etag = minio_server.store(minio_bucket).put("decided", b"purge", if_absent=True)
-        assert store_of(minio_server, minio_bucket, KMS).put("decided", b"purge", if_absent=True) == etag
 
     def test_what_somebody_else_writes_in_between_is_not_ours_to_judge(
         self, minio_server: S3Server, minio_bucket: str
@@ -125,7 +131,13 @@ class TestAStoreThatDoesNot:
     @pytest.mark.parametrize("lie", [{}, {"ServerSideEncryption": "AES256"}, {"SSEKMSKeyId": "arn:aws:kms:other"}])
     @pytest.mark.parametrize(
         ("write", "operation"),
-        [("put", "PutObject"), ("put", "HeadObject"), ("parts", "UploadPart"), ("parts", "HeadObject")],
+        [
+            ("put", "PutObject"),
+            ("put", "HeadObject"),
+            ("parts", "UploadPart"),
+            ("parts", "HeadObject"),
+            ("parts", "CompleteMultipartUpload"),
+        ],
     )
     def test_an_answer_that_says_anything_else_is_believed_at_every_step(
         self, minio_server: S3Server, minio_bucket: str, write: str, operation: str, lie: dict[str, str]
@@ -137,9 +149,198 @@ class TestAStoreThatDoesNot:
                 parsed.pop(name, None)
             parsed.update(lie)
 
-        store._client.meta.events.register(f"after-call.s3.{operation}", falsify)
+        for client in (store._client, store._patient_client):
+            client.meta.events.register(f"after-call.s3.{operation}", falsify)
+        if operation == "CompleteMultipartUpload" and not lie:
+            # As MinIO's says of itself: its silence takes nothing back.
+            assert send(store, "x", b"x") == StoreEncryption(algorithm="aws:kms", key_id=ARN)
+            return
         with pytest.raises(EncryptionNotHonoured):
             store.put("x", b"x") if write == "put" else send(store, "x", b"x")
+
+
+class TestAWriterThatMayNotRead:
+    """Its HEADs of data are refused, and a listing does not tell: what the store answered to the writes themselves is all there is."""
+
+    DUMP = "backups/20261123T050000Z-3f9a1c/data/dump.zst"
+
+    @pytest.fixture
+    def writer(self, minio_server: S3Server, minio_bucket: str) -> AccessKeys:
+        return assume(minio_server, *documented(Role.WRITER, minio_bucket))
+
+    @pytest.mark.parametrize("way", [WAYS[0], WAYS[2]], ids=["AES256", "aws:kms"])
+    def test_it_makes_backups_of_several_parts_and_each_manifest_says_how_the_store_encrypts(
+        self,
+        place: Place,
+        minio_server: S3Server,
+        minio_bucket: str,
+        writer: AccessKeys,
+        way: tuple[str, dict[str, Any], StoreEncryption],
+    ) -> None:
+        """given the documented policy, when the check has passed, then so does a backup; twice, since its probes stay"""
+        _, sse, told = way
+        place = replace(place, s3=minio_server, bucket=minio_bucket, store={"sse": sse})
+        place.credentials(
+            store__access_key_id=writer.access_key_id,
+            store__secret_access_key=writer.secret_access_key,
+            store__session_token=writer.session_token or "",
+        )
+        place.grow_noise()
+        policy = place.policy()
+        for _ in range(2):
+            assert place.run("check", "-f", policy)[0].reason == "CheckPassed"
+        made, _, log = place.run("backup", "-f", policy)
+        assert made.backup is not None
+        assert "may not do" not in log
+        folder = f"prod/backups/{made.backup.id}"
+        body = place.s3.root.get_object(Bucket=place.bucket, Key=f"{folder}/manifest.json")["Body"].read()
+        manifest = Manifest.model_validate_json(body)
+        assert [entry.store_encryption for entry in manifest.objects] == [told] * 3
+        assert manifest.objects[0].bytes > 8 * MIB, "it was an upload of several parts"
+        for key in place.object_keys():
+            head = place.s3.root.head_object(Bucket=place.bucket, Key=key)
+            assert (head.get("ServerSideEncryption"), head.get("SSEKMSKeyId")) == (told.algorithm, told.key_id), key
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize("times", [1, 3], ids=["told the second time", "nobody ever hears of it"])
+    @pytest.mark.parametrize("way", [WAYS[0], WAYS[2]], ids=["AES256", "aws:kms"])
+    def test_a_completion_whose_answer_is_lost_is_confirmed_by_what_was_said_of_the_parts(
+        self,
+        minio_server: S3Server,
+        minio_bucket: str,
+        writer: AccessKeys,
+        way: tuple[str, dict[str, Any], StoreEncryption],
+        times: int,
+    ) -> None:
+        _, sse, told = way
+        with run_proxy(minio_server.endpoint) as proxy:
+            proxy.harm(Harm.LOSE_ANSWER, "POST", "uploadId=", times=times)
+            store = store_of(minio_server, minio_bucket, sse, keys=writer, endpoint=proxy.endpoint)
+            assert send(store, self.DUMP, bytes(5 * MIB), b"end") == told
+            assert proxy.is_spent
+
+    def test_of_a_store_that_says_nothing_nothing_is_believed_and_nothing_written_down(
+        self, iam_server: IamServer, iam_bucket: str
+    ) -> None:
+        """given versitygw, which takes the headers and stores plain bytes"""
+        writer = iam_server.make_role(Role.WRITER, iam_bucket)
+        with pytest.raises(EncryptionNotHonoured, match="says nothing of encryption"):
+            send(store_of(iam_server, iam_bucket, AES, keys=writer), self.DUMP, b"x")
+        assert send(iam_server.store(iam_bucket, keys=writer), self.DUMP, b"x") is None
+
+    @pytest.mark.parametrize(
+        ("lies", "is_believed"),
+        [
+            # What AWS answers.
+            ({"CompleteMultipartUpload": {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ARN}}, True),
+            # Half of it: a word that is left out is not taken back.
+            ({"CompleteMultipartUpload": {"ServerSideEncryption": "aws:kms"}}, True),
+            ({"CompleteMultipartUpload": {"ServerSideEncryption": "AES256"}}, False),
+            ({"CompleteMultipartUpload": {"SSEKMSKeyId": "arn:aws:kms:other"}}, False),
+            ({"UploadPart": {"ServerSideEncryption": ""}}, False),
+            # Where HEAD is refused a completion cannot make up for parts of which nothing was said.
+            (
+                {
+                    "UploadPart": {"ServerSideEncryption": ""},
+                    "CompleteMultipartUpload": {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ARN},
+                },
+                False,
+            ),
+        ],
+    )
+    def test_what_an_answer_says_otherwise_is_believed(
+        self,
+        minio_server: S3Server,
+        minio_bucket: str,
+        writer: AccessKeys,
+        lies: dict[str, dict[str, str]],
+        is_believed: bool,
+    ) -> None:
+        """Played: MinIO's answer to a completion says nothing, and never another thing than its parts'."""
+        store = store_of(minio_server, minio_bucket, KMS, keys=writer)
+        for operation, lie in lies.items():
+            for client in (store._client, store._patient_client):
+                client.meta.events.register(
+                    f"after-call.s3.{operation}", lambda parsed, lie=lie, **_: parsed.update(lie)
+                )
+        if is_believed:
+            assert send(store, self.DUMP, b"x") == StoreEncryption(algorithm="aws:kms", key_id=ARN)
+        else:
+            with pytest.raises(EncryptionNotHonoured):
+                send(store, self.DUMP, b"x")
+
+
+@pytest.mark.fault
+class TestAnAnswerThatIsLost:
+    """The same bytes stand there: whether they are encrypted and locked is asked all the same."""
+
+    @pytest.mark.parametrize("sse", [AES, KMS], ids=["AES256", "aws:kms"])
+    @pytest.mark.parametrize("condition", ["if_absent", "if_match"])
+    def test_plain_bytes_are_refused(
+        self, s3_server: S3Server, s3_bucket: str, sse: dict[str, Any], condition: str
+    ) -> None:
+        options: dict[str, Any] = {"if_absent": True}
+        if condition == "if_match":
+            options = {"if_match": s3_server.store(s3_bucket).put("x", b"theirs")}
+        with run_proxy(s3_server.endpoint) as proxy:
+            store = store_of(s3_server, s3_bucket, sse, endpoint=proxy.endpoint)
+            proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/x")
+            with pytest.raises(EncryptionNotHonoured, match=f"says nothing of encryption, and {sse['type']} was asked"):
+                store.put("x", b"ours", **options)
+            assert proxy.is_spent
+        assert s3_server.store(s3_bucket).get("x", max_bytes=10).body == b"ours", "else it was another problem"
+
+    def test_bytes_that_are_encrypted_as_asked_are_a_success(self, minio_server: S3Server, minio_bucket: str) -> None:
+        with run_proxy(minio_server.endpoint) as proxy:
+            store = store_of(minio_server, minio_bucket, KMS, endpoint=proxy.endpoint)
+            proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/x")
+            etag = store.put("x", b"ours", if_absent=True)
+            assert store.get("x", max_bytes=10).etag == etag
+            proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/y")
+            made = store.add("y", b"ours", content_type="text/plain")
+            assert (made, made.encryption) == (store.head("y"), StoreEncryption(algorithm="aws:kms", key_id=ARN))
+            assert proxy.is_spent
+
+    @pytest.mark.parametrize("is_lost", [False, True], ids=["answered", "lost"])
+    def test_what_was_written_before_encryption_was_asked_for_may_stay_as_it_is(
+        self, s3_server: S3Server, s3_bucket: str, is_lost: bool
+    ) -> None:
+        """given a decision of last week, which everybody writes alike, when it is made again with `sse`, then it stands"""
+        etag = s3_server.store(s3_bucket).put("decided", b"purge", if_absent=True)
+        age(s3_server.folder / s3_bucket / "prod" / "decided", timedelta(days=7))
+        with run_proxy(s3_server.endpoint) as proxy:
+            if is_lost:
+                proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/decided")
+            store = store_of(s3_server, s3_bucket, KMS, endpoint=proxy.endpoint)
+            assert store.put("decided", b"purge", if_absent=True) == etag
+            assert proxy.is_spent
+
+    def test_a_manifest_of_which_nobody_ever_hears_is_looked_at_too(self, s3_server: S3Server, s3_bucket: str) -> None:
+        started_at = datetime(2026, 11, 23, 5, tzinfo=UTC)
+        manifest = manifest_of(started_at, backup_id="20261123T050000Z-3f9a1c")
+        with run_proxy(s3_server.endpoint) as proxy:
+            proxy.harm(Harm.LOSE_ANSWER, "PUT", "/manifest.json", times=3)
+            store = store_of(s3_server, s3_bucket, AES, endpoint=proxy.endpoint)
+            with pytest.raises(EncryptionNotHonoured, match="says nothing of encryption"):
+                commit_manifest(store, manifest, None)
+            assert proxy.is_spent
+
+    def test_bytes_that_are_not_locked_as_asked_are_refused(self, minio_server: S3Server) -> None:
+        """Played: MinIO locks what it is told to lock, so that its word about it is taken from it."""
+        bucket = minio_server.make_bucket(locks=True)
+        lock = Lock("Governance", datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=2))
+        with run_proxy(minio_server.endpoint) as proxy:
+            store = minio_server.store(bucket, endpoint=proxy.endpoint)
+            proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/x")
+            proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/y")
+            store.locking(lock).put("x", b"ours", if_absent=True)
+            assert store.lock_of("x") == lock
+            store._client.meta.events.register(
+                "after-call.s3.GetObjectRetention", lambda parsed, **_: parsed.pop("Retention", None)
+            )
+            with pytest.raises(ObjectLockNotHonoured, match="and is not at all"):
+                store.locking(lock).put("y", b"ours", if_absent=True)
+            assert proxy.is_spent
 
 
 class TestCommands:
@@ -223,6 +424,12 @@ class TestCommands:
             assert "cannot be read" in report.message
         finally:
             end(process)
+
+
+def age(path: Path, by: timedelta) -> None:
+    """Let a file look that much older; it is the time that versitygw tells of an object."""
+    then = time.time() - by.total_seconds()
+    os.utime(path, (then, then))
 
 
 def holds(folder: Path, planted: bytes) -> bool:

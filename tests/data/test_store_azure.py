@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobClient
 
 from resguardo.api import azure as spec
 from resguardo.api.errors import (
@@ -35,10 +36,11 @@ from resguardo.api.errors import (
     StoreUnreachable,
     WriteConflict,
 )
-from resguardo.api.manifest import ObjectRole
+from resguardo.api.manifest import ObjectRole, StoreEncryption
 from resguardo.store import again
 from resguardo.store.azure import AccountKey, AzureStore, SasToken
 from resguardo.store.azure_identity import federated
+from resguardo.store.azure_upload import quoted
 from resguardo.store.classes import probe_classes
 from resguardo.store.download import open_object
 from resguardo.store.ownership import claim, probe_conditional_writes
@@ -79,7 +81,7 @@ class TestCredentials:
         upload = store.begin_upload("big")
         upload.upload_part(1, b"x", start=0, sha256=hashlib.sha256(b"x").digest())
         upload.abort()
-        assert [found.key for found in store.list("")] == ["probe.json"]
+        assert [found.key for found in store.list("")] == ["probe.json", "probe.json.upload"]
 
     @pytest.mark.parametrize(
         "login",
@@ -336,6 +338,18 @@ def _answer(status: int, code: str) -> HttpResponseError:
     return HttpResponseError(message="words", response=response)  # type: ignore[arg-type]
 
 
+def show_scope(monkeypatch: pytest.MonkeyPatch, scope: str | None) -> None:
+    """Let every look at a blob tell of that scope, of which azurite knows nothing."""
+    look = BlobClient.get_blob_properties
+
+    def get_blob_properties(self: Any, **options: Any) -> Any:
+        found = look(self, **options)
+        found.encryption_scope, found.server_encrypted = scope, scope is not None
+        return found
+
+    monkeypatch.setattr(BlobClient, "get_blob_properties", get_blob_properties)
+
+
 class TestEncryptionScope:
     def test_a_store_that_says_nothing_of_the_scope_is_refused(self, azurite: Azurite, azure_container: str) -> None:
         """azurite takes the header, and encrypts nothing: the very case that this is for."""
@@ -349,11 +363,18 @@ class TestEncryptionScope:
         with pytest.raises(EncryptionNotHonoured):
             upload.complete()
 
-    def test_a_store_that_confirms_it_is_believed(
-        self, azurite: Azurite, azure_container: str, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("shown", "is_believed"), [("backups", True), ("another", False), (None, False)])
+    def test_a_store_is_believed_that_says_so_in_its_answer_and_of_the_blob_as_it_stands(
+        self,
+        azurite: Azurite,
+        azure_container: str,
+        monkeypatch: pytest.MonkeyPatch,
+        shown: str | None,
+        is_believed: bool,
     ) -> None:
         """Played: the answers of Azure, which repeat the scope."""
         store = azurite.store(azure_container, encryptionScope="backups")
+        show_scope(monkeypatch, shown)
         asked: list[Any] = []
         made = type(store._blob("x")).upload_blob
 
@@ -363,8 +384,41 @@ class TestEncryptionScope:
             return answer | {"encryption_scope": "backups"}
 
         monkeypatch.setattr(type(store._blob("x")), "upload_blob", upload_blob)
-        store.put("x", b"1")
-        assert asked == ["backups"]
+        if is_believed:
+            store.put("x", b"1")
+            assert store.add("y", b"1", content_type="text/plain").encryption == StoreEncryption(
+                algorithm="AES256", key_id="backups"
+            )
+        else:
+            with pytest.raises(EncryptionNotHonoured, match=shown or "nothing of a scope"):
+                store.put("x", b"1")
+        assert set(asked) == {"backups"}
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize("condition", ["if_absent", "if_match"])
+    def test_a_write_whose_answer_is_lost_is_looked_at_as_any_other(
+        self, azurite: Azurite, azure_container: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, condition: str
+    ) -> None:
+        store = azurite.store(azure_container, endpoint=f"{proxy.endpoint}/{ACCOUNT}", encryptionScope="backups")
+        options: dict[str, Any] = {"if_absent": True}
+        if condition == "if_match":
+            options = {"if_match": azurite.store(azure_container).put("x", b"theirs")}
+        proxy.harm(Harm.LOSE_ANSWER, "PUT", "/prod/x")
+        with pytest.raises(EncryptionNotHonoured, match="nothing of a scope"):
+            store.put("x", b"ours", **options)
+        assert azurite.store(azure_container).get("x", max_bytes=10).body == b"ours", "else it was another problem"
+        show_scope(monkeypatch, "backups")
+        assert store.put("x", b"ours", if_absent=True) == quoted(store._properties("x").etag)
+
+    def test_what_was_written_before_the_scope_was_asked_for_may_stay_as_it_is(
+        self, azurite: Azurite, azure_container: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Played: the hour that has passed since."""
+        etag = azurite.store(azure_container).put("decided", b"purge", if_absent=True)
+        now = azurite.store(azure_container).clock() + timedelta(hours=1)
+        monkeypatch.setattr(AzureStore, "clock", lambda _: now)
+        store = azurite.store(azure_container, encryptionScope="backups")
+        assert store.put("decided", b"purge", if_absent=True) == etag
 
 
 class TestLocks:

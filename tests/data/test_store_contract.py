@@ -131,6 +131,14 @@ class TestConditions:
         etag = store.put("x", b"first", if_absent=True)
         assert store.put("x", b"first", if_absent=True) == etag
 
+    def test_what_is_added_is_shown_as_it_stands_and_stands_once(self, store: Store) -> None:
+        made = store.add("x", b"first", content_type="text/plain")
+        assert made == store.head("x")
+        assert made.bytes == 5
+        assert store.add("x", b"first", content_type="text/plain") == made, "the same bytes again are no conflict"
+        with pytest.raises(WriteConflict, match="nothing was overwritten"):
+            store.add("x", b"other", content_type="text/plain")
+
     def test_if_match_replaces_exactly_what_was_read(self, store: Store) -> None:
         old = store.put("x", b"1")
         new = store.put("x", b"2", if_match=old)

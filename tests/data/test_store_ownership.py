@@ -247,7 +247,8 @@ def test_a_writer_that_may_not_delete_probes_one_object_again_and_again(s3_serve
     store = s3_server.store(s3_bucket, keys=keys)
     for _ in range(3):
         probe_conditional_writes(store)
-    assert [found.key for found in store.list("")] == ["probe.json"]
+    assert [found.key for found in store.list("")] == ["probe.json", "probe.json.upload"]
+    assert "Uploads" not in s3_server.root.list_multipart_uploads(Bucket=s3_bucket)
 
 
 def test_probes_of_writers_that_may_not_delete_do_not_mistake_each_other(s3_server: S3Server, s3_bucket: str) -> None:

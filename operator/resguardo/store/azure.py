@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -52,7 +53,7 @@ from resguardo.store.azure_errors import (
 from resguardo.store.azure_rights import special_rights
 from resguardo.store.azure_upload import AzureUpload, Options, forget_blocks, info_of, quoted
 from resguardo.store.body import part_body
-from resguardo.store.conflict import settle
+from resguardo.store.conflict import confirmed, may_be_ours, settle
 from resguardo.store.listings import each_once, within
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.without_locks import WithoutLocks
@@ -92,6 +93,7 @@ class AzureStore(WithoutLocks):
         )
         self._eraser = AzureEraser(self._client, Request("", self._container, self._prefix, self._endpoint))
         self._is_held: bool | None = None
+        self._opened_at = time.monotonic()
 
     @property
     def location(self) -> str:
@@ -135,12 +137,35 @@ class AzureStore(WithoutLocks):
                 answer = again(write, when=is_damaged)
         except (WriteConflict, ObjectMissing):
             # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
-            # was lost and which the SDK sent again: what stands there says.
-            name = f"object {self._prefix + key!r} in container {self._container} at {self._endpoint}"
-            return settle(self, key, body, name=name)
-        self._confirm(key, answer.get("encryption_scope"))
+            # was lost and which the SDK sent again: what stands there says, of its encryption too.
+            stored = settle(self, key, body, name=self._name(key))
+            if self._scope is not None and may_be_ours(self, stored, since=self._age):
+                self._look_how_it_is_encrypted(key, stored.etag)
+            return stored.etag
         with self._translated("blobs/write", key):
-            return quoted(answer["etag"])
+            etag = quoted(answer["etag"])
+        if self._scope is not None:
+            self._confirm(key, answer.get("encryption_scope"))
+            self._look_how_it_is_encrypted(key, etag)
+        return etag
+
+    def add(self, key: str, body: bytes, *, content_type: str, storage_class: str | None = None) -> ObjectInfo:
+        """Write a small object where nothing is."""
+        etag = self.put(key, body, if_absent=True, content_type=content_type, storage_class=storage_class)
+        return confirmed(self.head(key), etag, name=self._name(key))
+
+    @property
+    def _age(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self._opened_at)
+
+    def _name(self, key: str) -> str:
+        return f"object {self._prefix + key!r} in container {self._container} at {self._endpoint}"
+
+    def _look_how_it_is_encrypted(self, key: str, etag: str) -> None:
+        there = self._properties(key)
+        # Else somebody else's delete or write, a moment ago, about which nothing was asked.
+        if there is not None and quoted(there.etag) == etag:
+            self._confirm(key, there.encryption_scope)
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Read a small object whole."""

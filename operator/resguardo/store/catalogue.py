@@ -189,6 +189,8 @@ def commit_manifest(store: Store, manifest: Manifest, signing_key: SigningKey | 
     except StoreUnreachable:
         if forbid_manifest(store, manifest.id):
             raise
+        # It stands. Written once more, whether it is encrypted and locked as asked is looked at like with any other.
+        store.put(manifest_key(manifest.id), body, if_absent=True)
     if store.get(manifest_key(manifest.id), max_bytes=MANIFEST_MAX_BYTES).body != body:
         raise ObjectCorrupt(f"the manifest of {manifest.id} is not what was written to {store.location}")
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from resguardo.api.errors import ResguardoError, WriteConflict
-from resguardo.store.protocol import Store
+from datetime import timedelta
+
+from resguardo.api.errors import ObjectCorrupt, ResguardoError, WriteConflict
+from resguardo.store.protocol import ObjectInfo, Store, Stored
+
+#: Of two times of the store's, each without its fraction of a second, the difference may be wrong by less than this.
+_ROUNDING = timedelta(seconds=1)
 
 
-def settle(store: Store, key: str, body: bytes, *, name: str) -> str:
-    """The ETag of what stands at the key where it is exactly these bytes; else WriteConflict. `name` says which object, and where."""
+def settle(store: Store, key: str, body: bytes, *, name: str) -> Stored:
+    """What stands at the key where it is exactly these bytes; else WriteConflict. `name` says which object, and where."""
     conflict = WriteConflict(
         f"{name} is not as it was expected: something else writes there too; nothing was overwritten"
     )
@@ -17,4 +22,23 @@ def settle(store: Store, key: str, body: bytes, *, name: str) -> str:
         raise conflict from error
     if stored.body != body:
         raise conflict
-    return stored.etag
+    return stored
+
+
+def may_be_ours(store: Store, stored: Stored, *, since: timedelta) -> bool:
+    """Whether the store received an object, by its own clock, within the time `since` we began to work with it.
+
+    Some things are written alike by everybody who writes them, at any time: what was decided about a backup, and that one was given
+    up. Such an object of before may stand there, of which nothing was asked that is asked now; it cannot be changed any more, and an
+    error would come again each night. What is younger is our own, or was written beside us under the same policy.
+    """
+    return store.clock() - stored.last_modified < since + _ROUNDING
+
+
+def confirmed(there: ObjectInfo | None, etag: str, *, name: str) -> ObjectInfo:
+    """What is there, where it is what was written with that ETag. Raises ObjectCorrupt."""
+    if there is None:
+        raise ObjectCorrupt(f"{name} is not there, although the store said that it was written")
+    if there.etag.strip('"') != etag.strip('"'):
+        raise ObjectCorrupt(f"{name} is another object than the one that was written")
+    return there

@@ -6,6 +6,7 @@ one succeeds. The epoch counts take-overs, so that a former owner notices even w
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from contextlib import suppress
 from datetime import datetime
@@ -26,6 +27,7 @@ from resguardo.api.errors import (
     WriteConflict,
 )
 from resguardo.api.names import TAKE_OVER_ANNOTATION
+from resguardo.rules.part_sizes import part_bytes
 from resguardo.store.layout import FIXED_PROBE_KEY, OWNER_KEY, probe_key
 from resguardo.store.protocol import Store
 
@@ -165,13 +167,37 @@ def _denials(store: Store, key: str) -> list[StoreAccessDenied]:
     def abort() -> None:
         store.begin_upload(f"{key}.upload").abort()
 
+    def upload() -> None:
+        _upload_two_parts(store, f"{key}.upload")
+
     denied = []
-    for attempt in (read, look, abort):
+    for attempt in (read, look, abort, upload):
         try:
             attempt()
         except StoreAccessDenied as error:
             denied.append(error)
     return denied
+
+
+def _upload_two_parts(store: Store, key: str) -> None:
+    """What becomes of a dump, tried: a part of its size, so that a proxy's limit is met here, the last one, and their completion.
+
+    Where nobody may delete, what the first probe made stays, and the completion of those after it is refused: by then the store has
+    said of their parts what it says of any.
+    """
+    upload = store.begin_upload(key)
+    try:
+        start = 0
+        for number, body in enumerate((secrets.token_bytes(part_bytes(1)), _random_body()), start=1):
+            upload.upload_part(number, body, start=start, sha256=hashlib.sha256(body).digest())
+            start += len(body)
+        with suppress(WriteConflict):
+            upload.complete()
+    finally:
+        with suppress(StoreAccessDenied):
+            upload.abort()
+        # With its versions: it is not small.
+        store.erase(key)
 
 
 def _raise_denied(denied: list[StoreAccessDenied]) -> None:

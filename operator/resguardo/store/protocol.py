@@ -118,7 +118,15 @@ class Store(Protocol):
 
         With `if_absent` only where nothing is; with `if_match` only in place of the object with that ETag: otherwise
         WriteConflict. An answer lost on the way is no conflict: where exactly these bytes stand, the write succeeded,
-        whoever made it.
+        whoever made it. They are then judged as those of any write are, by encryption and lock; the encryption aside where
+        they stood there before this store was opened.
+        """
+
+    def add(self, key: str, body: bytes, *, content_type: str, storage_class: str | None = None) -> ObjectInfo:
+        """Write a small object whole where nothing is, as `put` with `if_absent` does, and give what the store then shows.
+
+        To those who may write there and not read it may show less than it said in its answer to the write, which then counts.
+        Raises ObjectCorrupt where something else, or nothing, stands there all the same.
         """
 
     def get(self, key: str, *, max_bytes: int) -> Stored:

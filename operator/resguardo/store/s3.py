@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from resguardo.rules.access import Right
 from resguardo.rules.locks import Lock
 from resguardo.store.again import again
 from resguardo.store.body import part_body
-from resguardo.store.conflict import settle
+from resguardo.store.conflict import confirmed, may_be_ours, settle
 from resguardo.store.listings import each_once, within
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.s3_classes import S3Archive
@@ -54,7 +55,7 @@ from resguardo.store.s3_upload import S3Upload, info_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, PutObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 __all__ = ["ATTEMPTS", "PATIENT_ATTEMPTS", "AccessKeys", "S3Store"]
 
@@ -86,6 +87,7 @@ class S3Store:
         self._archive = S3Archive(self._client, Request("", self._bucket, self._prefix, self._endpoint))
         self._locks = S3Locks(self._client, Request("", self._bucket, self._prefix, self._endpoint))
         self._lock: Lock | None = None
+        self._opened_at = time.monotonic()
 
     @property
     def location(self) -> str:
@@ -109,13 +111,25 @@ class S3Store:
         storage_class: str | None = None,
     ) -> str:
         """Write a small object whole, under a condition or none."""
-        options: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        condition = {"IfNoneMatch": "*"} if if_absent else {}
         if if_match is not None:
-            options["IfMatch"] = if_match
-        if storage_class is not None:
-            options["StorageClass"] = storage_class
+            condition["IfMatch"] = if_match
+        return self._write(key, body, content_type, storage_class, condition)[0]
 
-        def write() -> tuple[str, PutObjectOutputTypeDef]:
+    def add(self, key: str, body: bytes, *, content_type: str, storage_class: str | None = None) -> ObjectInfo:
+        """Write a small object where nothing is."""
+        etag, told = self._write(key, body, content_type, storage_class, {"IfNoneMatch": "*"})
+        with self._translated("s3:GetObject", key):
+            there = look(self._client, self._bucket, self._prefix + key, told=told)
+        return confirmed(info_of(key, there) if there is not None else None, etag, name=self._name(key))
+
+    def _write(
+        self, key: str, body: bytes, content_type: str, storage_class: str | None, condition: dict[str, Any]
+    ) -> tuple[str, Mapping[str, Any]]:
+        """The object's ETag, and what the store said of it in its answer; nothing where that was lost."""
+        options: dict[str, Any] = {"StorageClass": storage_class} if storage_class is not None else {}
+
+        def write() -> tuple[str, Mapping[str, Any]]:
             with self._translated("s3:PutObject", key) as request:
                 answer = self._client.put_object(
                     Bucket=self._bucket,
@@ -125,6 +139,7 @@ class S3Store:
                     ChecksumSHA256=b64encode(hashlib.sha256(body).digest()).decode(),
                     **self._encryption.options,
                     **self._lock_options,
+                    **condition,
                     **options,
                 )
                 etag = answer["ETag"]
@@ -132,27 +147,35 @@ class S3Store:
             return etag, answer
 
         try:
-            etag, answer = again(write, when=_is_resent)
+            etag, told = again(write, when=_is_resent)
+            is_ours = True
         except (WriteConflict, ObjectMissing):
             # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
-            # was lost and which botocore sent again: what stands there says. It may be older than the wish for encryption.
-            name = f"object {self._prefix + key!r} in bucket {self._bucket} at {self._endpoint}"
-            etag = settle(self, key, body, name=name)
-        else:
-            if self._encryption.is_asked:
-                self._look_how_it_is_encrypted(key, answer)
+            # was lost and which botocore sent again: what stands there says, of its encryption and lock too.
+            stored = settle(self, key, body, name=self._name(key))
+            etag, told = stored.etag, {}
+            is_ours = not self._encryption.is_asked or may_be_ours(self, stored, since=self._age)
+        if self._encryption.is_asked and is_ours:
+            self._look_how_it_is_encrypted(key, etag, told)
         self._require_lock(key)
-        return etag
+        return etag, told
+
+    @property
+    def _age(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self._opened_at)
+
+    def _name(self, key: str) -> str:
+        return f"object {self._prefix + key!r} in bucket {self._bucket} at {self._endpoint}"
 
     @property
     def _lock_options(self) -> dict[str, Any]:
         return lock_options(self._lock) if self._lock is not None else {}
 
-    def _look_how_it_is_encrypted(self, key: str, told: PutObjectOutputTypeDef) -> None:
+    def _look_how_it_is_encrypted(self, key: str, etag: str, told: Mapping[str, Any]) -> None:
         with self._translated("s3:GetObject", key) as request:
             there = look(self._client, self._bucket, self._prefix + key, told=told)
             # Else somebody else's delete or write, a moment ago, about which nothing was asked.
-            if there is not None and there["ETag"] == told["ETag"]:
+            if there is not None and there["ETag"] == etag:
                 self._encryption.require(there, request)
 
     def get(self, key: str, *, max_bytes: int) -> Stored:

@@ -6,7 +6,7 @@ store plain bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from resguardo.api.errors import EncryptionNotHonoured
@@ -15,15 +15,42 @@ from resguardo.api.s3 import ServerSideEncryption
 from resguardo.rules.store_encryption import unconfirmed
 from resguardo.store.s3_errors import Request
 
+_ALGORITHM, _KEY, _BUCKET_KEY = "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"
+
+
+def words_of(answer: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """What an answer says of encryption; what it leaves out it does not deny."""
+    return frozenset((name, answer[name]) for name in (_ALGORITHM, _KEY, _BUCKET_KEY) if answer.get(name))
+
+
+def heard(parts: Iterable[frozenset[tuple[str, Any]]], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to an upload's completion, and with it what those to its parts all said of encryption.
+
+    MinIO's says nothing of it, and an answer that was lost is as good as empty: neither takes anything back. Where it names another
+    algorithm than the parts', theirs is nothing to go by.
+
+    >>> part = words_of({"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:portal"})
+    >>> encryption_of(heard([part, part], {}))
+    StoreEncryption(algorithm='aws:kms', key_id='arn:portal', bucket_key=None)
+    >>> encryption_of(heard([part, words_of({"ServerSideEncryption": "aws:kms"})], {}))
+    StoreEncryption(algorithm='aws:kms', key_id=None, bucket_key=None)
+    >>> encryption_of(heard([part, words_of({})], {}))
+    >>> encryption_of(heard([part], {"ServerSideEncryption": "AES256"}))
+    StoreEncryption(algorithm='AES256', key_id=None, bucket_key=None)
+    """
+    agreed = dict(frozenset.intersection(*parts))
+    is_other = bool(answer.get(_ALGORITHM)) and answer[_ALGORITHM] != agreed.get(_ALGORITHM)
+    return dict(answer) if is_other else {**answer, **agreed, **dict(words_of(answer))}
+
 
 def encryption_of(answer: Mapping[str, Any]) -> StoreEncryption | None:
     """How an object is encrypted, by the answer to a PUT, a HEAD or the beginning of an upload."""
-    if not (algorithm := answer.get("ServerSideEncryption")):
+    if not (algorithm := answer.get(_ALGORITHM)):
         return None
     return StoreEncryption(
         algorithm=str(algorithm)[:64],
-        key_id=str(answer["SSEKMSKeyId"])[:512] if answer.get("SSEKMSKeyId") else None,
-        bucket_key=answer.get("BucketKeyEnabled") or None,
+        key_id=str(answer[_KEY])[:512] if answer.get(_KEY) else None,
+        bucket_key=answer.get(_BUCKET_KEY) or None,
     )
 
 

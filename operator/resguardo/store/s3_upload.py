@@ -20,7 +20,7 @@ from resguardo.store.again import again
 from resguardo.store.body import part_body
 from resguardo.store.protocol import ObjectInfo
 from resguardo.store.s3_classes import class_of
-from resguardo.store.s3_encryption import S3Encryption, encryption_of
+from resguardo.store.s3_encryption import S3Encryption, encryption_of, heard, words_of
 from resguardo.store.s3_errors import (
     DAMAGED_CODES,
     FAILURES,
@@ -74,6 +74,8 @@ class S3Upload:
         #: Raises where something else than its bytes is not as it was asked for, once the object stands.
         self._confirm = confirm
         self._parts: dict[int, _Part] = {}
+        #: What was said of the encryption of parts, each different saying once.
+        self._told: set[frozenset[tuple[str, Any]]] = set()
         self._is_complete = False
 
     def upload_part(self, number: int, body: bytes | bytearray, *, start: int, sha256: bytes) -> None:  # noqa: ARG002
@@ -92,6 +94,7 @@ class S3Upload:
             )
             # The answer to the beginning says it with AWS, and not with MinIO.
             self._encryption.require(answer, self._request)
+            self._told.add(words_of(answer))
             self._parts[number] = _Part(answer["ETag"], sha256, len(body))
         except FAILURES as error:
             raise translate(error, self._request) from error
@@ -116,11 +119,15 @@ class S3Upload:
             failure = translate(error, self._request)
             if isinstance(error, ClientError) and code_of(error) not in UPLOAD_GONE_CODES | STANDS_CODES:
                 raise failure from error
-            found = self._look(failure)
+            found = self._look(failure, heard(self._told, {}))
             if found is None or not self._is_proven(found):
                 raise failure from error
         else:
-            found = self._look_until_there(answer)
+            told = heard(self._told, answer)
+            # Judged also where a HEAD says more: else the check, whose probe may be looked at, would promise more than a backup's
+            # data get, which a writer that may not read cannot look at.
+            self._encryption.require(told, self._request)
+            found = self._look_until_there(told)
         self._is_complete = True
         return self._confirmed(found, made_etag)
 
@@ -160,7 +167,7 @@ class S3Upload:
                 raise
             return complete()
 
-    def _look(self, failure: StoreError | None, told: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    def _look(self, failure: StoreError | None, told: Mapping[str, Any]) -> dict[str, Any] | None:
         try:
             return look(self._client, self._request.bucket, self._request.key, told=told)
         except FAILURES as error:

@@ -192,14 +192,12 @@ class StreamUpload:
     def _put_whole(self) -> ObjectInfo:
         self._count(self._buffer)
         self._digests[1] = _digests(self._buffer)
-        self._store.put(
+        return self._store.add(
             self._full_key,
             bytes(self._buffer),
-            if_absent=True,
             content_type="application/octet-stream",
             storage_class=self._storage_class,
         )
-        return self._head(self._full_key)
 
     def _complete(self) -> ObjectInfo:
         start = self._bytes
@@ -217,16 +215,10 @@ class StreamUpload:
         if len(blocks) != blocks_of(self._bytes):
             raise AssertionError(f"{len(blocks)} blocks for {self._bytes} bytes")
         key = blocks_key(self._full_key)
-        self._store.put(key, blocks.text, if_absent=True, content_type="text/plain")
-        if (there := self._head(key)).bytes != len(blocks.text):
-            raise ObjectCorrupt(f"object {key} has {there.bytes} bytes, and {len(blocks.text)} were sent")
+        made = self._store.add(key, blocks.text, content_type="text/plain")
+        if made.bytes != len(blocks.text):
+            raise ObjectCorrupt(f"object {key} has {made.bytes} bytes, and {len(blocks.text)} were sent")
         return blocks
-
-    def _head(self, key: str) -> ObjectInfo:
-        there = self._store.head(key)
-        if there is None:
-            raise ObjectCorrupt(f"object {key} is not there, although the store said that it was written")
-        return there
 
 
 def _digests(part: bytearray) -> list[bytes]:

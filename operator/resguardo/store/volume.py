@@ -26,7 +26,7 @@ from resguardo.api.errors import (
     StoreError,
 )
 from resguardo.rules.access import Right
-from resguardo.store.conflict import settle
+from resguardo.store.conflict import confirmed, settle
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 from resguardo.store.volume_errors import translated
 from resguardo.store.volume_lock import locked
@@ -86,7 +86,12 @@ class VolumeStore(WithoutLocks):
                 with locked(self._tree, self.location):
                     if self._etag(parts) == if_match:
                         return self._tree.in_folder(parts[:-1], give_name)
-        return settle(self, key, body, name=f"object {self._full(key)!r} in {self.location}")
+        return settle(self, key, body, name=self._name(key)).etag
+
+    def add(self, key: str, body: bytes, *, content_type: str, storage_class: str | None = None) -> ObjectInfo:
+        """Write a small object where nothing is."""
+        etag = self.put(key, body, if_absent=True, content_type=content_type, storage_class=storage_class)
+        return confirmed(self.head(key), etag, name=self._name(key))
 
     def get(self, key: str, *, max_bytes: int) -> Stored:
         """Read a small object whole."""
@@ -275,6 +280,9 @@ class VolumeStore(WithoutLocks):
             raise StorageClassRefused(
                 f"{self.location} has no storage classes, and {storage_class} was asked for: a volume keeps all files alike"
             )
+
+    def _name(self, key: str) -> str:
+        return f"object {self._full(key)!r} in {self.location}"
 
     def _full(self, key: str) -> str:
         return f"{self._path}/{key}" if self._path else key
