@@ -16,33 +16,11 @@ import pytest
 
 from resguardo.api.manifest import Manifest
 from resguardo.store.layout import manifest_key, object_key
+from tests.fixtures.people import ANA, EVA, RUI, Person, give, sealed_to
 from tests.fixtures.place import RESGUARDO, SECONDS, Place
 
 ROWS = [(50000, 32000000)]
 COUNT = "SELECT count(*), sum(length(texto)) FROM peticoes"
-
-
-class Person:
-    """Somebody with an identity of age's."""
-
-    def __init__(self) -> None:
-        identity = pyrage.x25519.Identity.generate()
-        self.public_key = str(identity.to_public())
-        self.file = f"# created: 2026-11-23T05:00:00Z\n# public key: {self.public_key}\n{identity}\n"
-
-
-ANA, RUI, EVA = Person(), Person(), Person()
-
-
-def sealed_to(*people: Person) -> dict[str, Any]:
-    return {"age": {"recipients": [person.public_key for person in people]}}
-
-
-def give(place: Place, identity: str | None) -> None:
-    if identity is None:
-        (place.folder / "credentials" / "decryption" / "age-identity").unlink(missing_ok=True)
-    else:
-        place.credentials(decryption__age_identity=identity)
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ from resguardo.api.store_fields import ObjectLock
 from resguardo.jobs import backup
 from resguardo.rules.locks import Lock
 from resguardo.store.layout import LOCK_PROBE_KEY, manifest_key
-from resguardo.store.locks import lock_backup, probe_locks
+from resguardo.store.locks import held_like, lock_backup, probe_locks
 from resguardo.store.marks import Verification, record_verification
 from resguardo.store.s3 import S3Store
 from tests.fixtures.history import DAY, History
-from tests.fixtures.place import Place
+from tests.fixtures.people import ANA, EVA, give, sealed_to
+from tests.fixtures.place import SECONDS, Place
 from tests.fixtures.s3 import S3Server
 
 SOON = timedelta(minutes=2)
@@ -124,6 +125,14 @@ class TestTheStore:
         with pytest.raises(ObjectLockNotHonoured):
             probe_locks(server.store(server.make_bucket()), ASKED)
 
+    def test_what_is_added_to_a_backup_is_locked_as_long_as_its_manifest_if_that_is(self, store: S3Store) -> None:
+        backup_id, lock = "20261123T050000Z-3f9a1c", Lock("Governance", later())
+        store.put(manifest_key(backup_id), b"x")
+        held_like(store, backup_id).put("free", b"x")
+        store.extend_lock(manifest_key(backup_id), lock)
+        held_like(store, backup_id).put("held", b"x")
+        assert (store.lock_of("free"), store.lock_of("held")) == (None, lock)
+
     def test_of_a_backup_the_manifest_comes_last_so_that_a_cut_is_seen_and_mended(
         self, store: S3Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -195,6 +204,24 @@ class TestBackups:
         # And a run of retention finds nothing that it would have to lock
         retention, _, _ = locked.run("retention", "-f", policy)
         assert "locked" not in retention.message
+
+    def test_a_key_that_is_added_later_is_locked_as_long_as_its_backup(self, locked: Place) -> None:
+        """given a locked backup, when it is given to another recipient, then what opens it for them is held as the backup is"""
+        policy = locked.policy(encryption=sealed_to(ANA), retention={"monthly": "1y"})
+        report, _, _ = locked.run("backup", "-f", policy)
+        assert report.backup is not None
+        before = self.locks(locked)
+        until = before[manifest_key(report.backup.id)]
+        assert until is not None
+
+        give(locked, ANA.file)
+        policy = locked.policy(encryption=sealed_to(ANA, EVA), retention={"monthly": "1y"})
+        rewrap = locked.start("keys", "rewrap", "all", "-f", policy)
+        _, errors = rewrap.communicate(timeout=SECONDS)
+        assert rewrap.returncode == 0, errors.decode()
+        added = {key: lock for key, lock in self.locks(locked).items() if key not in before}
+        assert sorted(key.rsplit(".", 1)[1] for key in added) == ["age", "json"]
+        assert set(added.values()) == {until}
 
     def test_what_a_failed_backup_leaves_is_free_after_a_day(
         self, locked: Place, monkeypatch: pytest.MonkeyPatch

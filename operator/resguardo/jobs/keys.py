@@ -17,6 +17,7 @@ from resguardo.rules.selection import choose
 from resguardo.store.backup_key import BackupKey, add_key, describe_recipients, open_key
 from resguardo.store.catalogue import list_backups
 from resguardo.store.identities import Identity
+from resguardo.store.locks import held_like
 from resguardo.store.ownership import read_owner
 from resguardo.store.protocol import Store
 from resguardo.store.recipients import parse_recipients
@@ -49,7 +50,7 @@ def rewrap(
 ) -> Iterator[Rewrapped]:
     """Give backups to the policy's recipients: the one with an id, or `all`, the oldest first. Writes no data again.
 
-    Nothing is taken from whoever can open a backup now. Raises PrefixOwned, BackupNotFound, RecipientInvalid, and
+    Nothing is taken from whoever can open a backup now. Where the policy has backups locked, a key is as its backup is. Raises PrefixOwned, BackupNotFound, RecipientInvalid, and
     DocumentInvalid for a policy that encrypts to nobody; what is wrong with one backup keeps no other from being given.
     """
     if policy.spec.encryption is None or policy.spec.encryption.age is None:
@@ -71,7 +72,8 @@ def rewrap(
     for manifest in manifests:
         try:
             key = open_key(store, manifest, identities)
-            added = key is not None and add_key(store, manifest, key, recipients, at=now)
+            held = held_like(store, manifest.id) if key is not None and policy.spec.store.object_lock else store
+            added = key is not None and add_key(held, manifest, key, recipients, at=now)
         except ResguardoError as problem:
             yield Rewrapped(manifest.id, problem=problem)
         else:

@@ -51,3 +51,9 @@ def lock_backup(store: Store, backup_id: str, lock: Lock) -> bool:
 
 def _extend(store: Store, lock: Lock, key: str) -> None:
     store.extend_lock(key, lock)
+
+
+def held_like(store: Store, backup_id: str) -> Store:
+    """The store as it writes what is added to a backup later: locked for as long as the manifest is, if it still is."""
+    there = store.lock_of(manifest_key(backup_id))
+    return store.locking(there) if there is not None and there.until > store.clock() else store
