@@ -258,7 +258,7 @@ class TestSomebodyElsesDdl:
                     return
         pytest.fail("no ALTER TABLE came in between")
 
-    def test_a_census_that_gives_up_when_the_dump_is_whole_begins_again_over_it(
+    def test_a_census_that_gives_up_when_the_dump_is_whole_begins_again_under_another_name(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The last dump is another one, smaller: what stands in the bucket of the others must not stay or be mixed in."""
