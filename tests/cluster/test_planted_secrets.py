@@ -9,16 +9,22 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pyrage
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
 from psycopg import sql
 
-from tests.cluster.traces import Processes, finds, logs_by_pod, plant, traces_in_bucket, traces_in_cluster
+from tests.cluster.traces import logs_by_pod, pod_of, traces_in_cluster
 from tests.fixtures.cluster import Cluster, Document, condition, eventually, has_condition
 from tests.fixtures.portal import Portal
+from tests.fixtures.traces import Processes, finds, plant, plant_key, plant_signature, texts_of_objects
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("CLUSTER") == "current", reason="the processes of pods can be read on the rig's node alone"
@@ -32,6 +38,7 @@ KEY_SPECIAL = "/+="
 
 IDENTITY = pyrage.x25519.Identity.generate()
 SIGNING_KEY = Ed25519PrivateKey.generate()
+CLIENT_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 @dataclass(frozen=True)
@@ -44,9 +51,12 @@ class Planted:
     access_key: str
     secret_key: str
     wrong_key: str
-    #: What opens backups, and what signs them: files that are text as well.
+    #: What opens backups, what signs them, and what proves a client to the database: files that are text as well.
     identity: str
     signing_key: str
+    client_key: str
+    account_key: str
+    sas_token: str
     row: str
 
     @property
@@ -81,6 +91,9 @@ def planted(portal: Portal) -> Iterator[Planted]:
         wrong_key=plant(KEY_SPECIAL),
         identity=str(IDENTITY),
         signing_key=SIGNING_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        client_key=CLIENT_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        account_key=plant_key(),
+        sas_token=plant_signature(),
         row=plant(SPECIAL),
     )
     restorer = sql.Identifier(f"restauro {portal.bucket}")
@@ -102,6 +115,8 @@ def planted(portal: Portal) -> Iterator[Planted]:
         portal.secret("backups", **keys, AWS_SECRET_ACCESS_KEY=found.secret_key),
         portal.secret("age-identity", identity=f"{found.identity}\n"),
         portal.secret("signing", **{"signing-key": found.signing_key}),
+        portal.secret("client", **{"tls.crt": _certificate(CLIENT_KEY), "tls.key": found.client_key}),
+        portal.secret("azure", accountKey=found.account_key, sasToken=found.sas_token),
         portal.secret("s3-wrong", **keys, AWS_SECRET_ACCESS_KEY=found.wrong_key),
     )
     yield found
@@ -112,6 +127,22 @@ def planted(portal: Portal) -> Iterator[Planted]:
             if suffix in name:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
         connection.execute(sql.SQL("DROP ROLE {}").format(restorer))
+
+
+def _certificate(key: ec.EllipticCurvePrivateKey) -> str:
+    """One that vouches for itself."""
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "resguardo")]), datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(Encoding.PEM).decode()
 
 
 def _s3_users(cluster: Cluster, *arguments: str) -> None:
@@ -166,7 +197,8 @@ def _play(portal: Portal, planted: Planted) -> None:
         "encryption": {"age": {"recipients": [str(IDENTITY.to_public())]}},
         "signing": {"keySecretRef": {"name": "signing"}, "publicKeys": [public_key]},
     }
-    cluster.apply(portal.policy(store={"prefix": "prod/sealed"}, **sealed))
+    by_certificate = {"sslMode": "require", "clientCertificateSecretRef": {"name": "client"}}
+    cluster.apply(portal.policy(connection=by_certificate, store={"prefix": "prod/sealed"}, **sealed))
     ends("bp", "sealed", "Ready", "True")
     portal.run_backup("sealed")
     ends("bp", "sealed", "BackedUp", "True")
@@ -198,11 +230,26 @@ def _play(portal: Portal, planted: Planted) -> None:
         cluster.apply(portal.policy(connection=connection, store={"prefix": f"prod/{name}", **store}))
         ends("bp", name, "Accepted", "False", reason)
 
+    # There is no Azure here: requests are signed, and sent to a server that refuses them, in words that are not Azure's.
+    for name, way in [("by-account-key", "accountKeySecretRef"), ("by-signature", "sasTokenSecretRef")]:
+        portal.policy_name = name
+        policy = portal.policy()
+        policy["spec"]["store"] = {
+            "azure": {
+                "account": "agepar",
+                "container": "backups",
+                "endpoint": f"{cluster['RIG_POD_S3_ENDPOINT']}/agepar",
+                "credentials": {way: {"name": "azure"}},
+            }
+        }
+        cluster.apply(policy)
+        ends("bp", name, "Accepted", "False")
+
 
 def test_planted_secrets_are_found_nowhere_and_the_search_finds_what_is_there(portal: Portal, planted: Planted) -> None:
     cluster, namespace = portal.cluster, portal.namespace
     control = plant(SPECIAL)
-    with Processes() as processes:
+    with Processes(pod_of) as processes:
         _play(portal, planted)
         cluster.apply(_control(portal, control))
         eventually(lambda: _assert_sees(processes, control), "object made")
@@ -211,7 +258,7 @@ def test_planted_secrets_are_found_nowhere_and_the_search_finds_what_is_there(po
     cluster.kubectl("exec", "-n", namespace, "control", "--", "sh", "-c", "kill $(pidof sleep) || kill 1", timeout=30)
     cluster.wait_for("pod", "control", namespace, lambda pod: pod["status"]["phase"] != "Running", until="object made")
 
-    texts = traces_in_cluster(cluster, namespace) | traces_in_bucket(portal.s3, portal.bucket)
+    texts = traces_in_cluster(cluster, namespace) | texts_of_objects(portal.objects())
     uids = [pod["metadata"]["uid"] for pod in own]
     for name, seen in (("arguments", processes.arguments), ("environment", processes.environment)):
         texts[name] = "\n".join(text for uid in uids for text in seen[uid])
