@@ -1,6 +1,8 @@
-"""What the demo applies: manifests/examples as they stand, told where this cluster's servers are."""
+"""What the demo applies: manifests/examples as they stand, told where this cluster's servers are, and with keys of its own."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import yaml
 from psycopg.conninfo import conninfo_to_dict
@@ -21,14 +23,15 @@ def namespace() -> Document:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": enforced}}
 
 
-def credentials(place: Surroundings, *, backup_role: str, backup_password: str) -> list[Document]:
-    """The Secrets: one role that reads production, one key for the bucket, and who may restore on either server."""
+def credentials(place: Surroundings, *, backup_role: str, backup_password: str, identity: str) -> list[Document]:
+    """The Secrets: one role that reads production, one key for the bucket, who may restore on either server, and what opens backups."""
     prod, homolog = conninfo_to_dict(place.prod_dsn), conninfo_to_dict(place.homolog_dsn)
     return [
         _secret("db-prod-backup", username=backup_role, password=backup_password),
         _secret("backups", AWS_ACCESS_KEY_ID=place.s3_access_key, AWS_SECRET_ACCESS_KEY=place.s3_secret_key),
         _secret("db-prod-restore", username=str(prod["user"]), password=str(prod["password"])),
         _secret("db-homolog-restore", username=str(homolog["user"]), password=str(homolog["password"])),
+        _secret("age-identity", identity=identity),
     ]
 
 
@@ -43,12 +46,14 @@ def certificate_authorities(place: Surroundings) -> Document:
     }
 
 
-def policy(place: Surroundings, *, from_pods: bool = True) -> Document:
-    """policy.yaml for these servers, as pods reach the bucket or as this machine does."""
+def policy(place: Surroundings, recipients: Sequence[str], *, from_pods: bool = True) -> Document:
+    """policy.yaml for these servers, as pods reach the bucket or as this machine does; the S3 server has one key for all."""
     document = _read("policy.yaml")
     source, store = document["spec"]["source"]["postgres"], document["spec"]["store"]["s3"]
-    source["connection"] |= _connection(place.prod_host, place)
+    _reach(source["connection"], place.prod_host, place)
     store |= {"endpoint": place.s3_pod_endpoint if from_pods else place.s3_endpoint, "region": place.s3_region}
+    store["credentials"] = {"secretRef": {"name": "backups"}}
+    document["spec"]["encryption"]["age"]["recipients"] = list(recipients)
     if place.s3_ca:
         store["caRef"] = {"configMap": {"name": CA_CONFIG_MAP, "key": "s3.crt"}}
     return document
@@ -70,15 +75,18 @@ def _request(name: str, host: str, secret: str, place: Surroundings) -> Document
     document = _read("restore-latest.yaml")
     document["metadata"]["name"] = name
     connection = document["spec"]["target"]["postgres"]["connection"]
-    connection |= {**_connection(host, place), "credentialsSecretRef": {"name": secret}}
+    _reach(connection, host, place)
+    connection["credentialsSecretRef"] = {"name": secret}
     return document
 
 
-def _connection(host: str, place: Surroundings) -> Document:
+def _reach(connection: Document, host: str, place: Surroundings) -> None:
+    connection["host"] = host
     if place.postgres_ca is None:
-        return {"host": host, "sslMode": "disable"}
-    ca = {"configMap": {"name": CA_CONFIG_MAP, "key": "postgres.crt"}}
-    return {"host": host, "sslMode": "verify-full", "caRef": ca}
+        connection["sslMode"] = "disable"
+        del connection["caRef"]
+    else:
+        connection["caRef"] = {"configMap": {"name": CA_CONFIG_MAP, "key": "postgres.crt"}}
 
 
 def _secret(name: str, **data: str) -> Document:

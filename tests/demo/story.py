@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyrage
 import yaml
 
 from tests.demo import documents, portal
@@ -42,6 +43,10 @@ class Story:
     kubernetes: Kubernetes = field(init=False)
     #: New for each telling: the same request, applied again, would rightly not be carried out again.
     stamp: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+
+    #: Who can open the backups: the cluster, and somebody who keeps the other one offline.
+    cluster_identity: pyrage.x25519.Identity = field(default_factory=pyrage.x25519.Identity.generate, repr=False)
+    offline_identity: pyrage.x25519.Identity = field(default_factory=pyrage.x25519.Identity.generate, repr=False)
 
     def __post_init__(self) -> None:
         self.kubernetes = Kubernetes(NAMESPACE, self.place.environment)
@@ -95,15 +100,22 @@ class Story:
     def _prepare_namespace(self, password: str) -> None:
         with self.teller.step("making the Secrets that the resources name"):
             self.kubernetes.apply(
-                *documents.credentials(self.place, backup_role=portal.BACKUP_ROLE, backup_password=password),
+                *documents.credentials(
+                    self.place,
+                    backup_role=portal.BACKUP_ROLE,
+                    backup_password=password,
+                    identity=str(self.cluster_identity),
+                ),
                 documents.certificate_authorities(self.place),
             )
 
     def _apply_policy(self) -> None:
         with self.teller.step("applying the policy, and waiting until everything that it needs was tried"):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(_yaml(documents.policy(self.place)), encoding="utf-8")
-            self._file_here.write_text(_yaml(documents.policy(self.place, from_pods=False)), encoding="utf-8")
+            recipients = [str(identity.to_public()) for identity in (self.cluster_identity, self.offline_identity)]
+            self._file.write_text(_yaml(documents.policy(self.place, recipients)), encoding="utf-8")
+            here = documents.policy(self.place, recipients, from_pods=False)
+            self._file_here.write_text(_yaml(here), encoding="utf-8")
             self.teller.show(f"cat {self._file.relative_to(ROOT)}", self._file.read_text(encoding="utf-8"))
             command = ["apply", "-f", str(self._file.relative_to(ROOT))]
             self.teller.show(f"kubectl {' '.join(command)}", self.kubernetes.kubectl(*command))
