@@ -298,6 +298,7 @@ def test_an_answer_that_is_none_of_the_kinds_is_an_error_of_the_store(liar: Liar
         lambda: list(store.list_folders("backups/")),
         lambda: store.read_range("x", 0, 10),
         lambda: store.put("x", b"{}"),
+        lambda: store.add("x", b"{}", content_type="application/json"),
         lambda: _upload(store),
         lambda: store.delete("x"),
         lambda: store.erase("backups/x/"),
@@ -426,3 +427,6 @@ def test_an_upload_that_was_completed_is_believed_only_as_far_as_the_object_show
     if not (isinstance(liar, AzureLiar) and "checksum" in what):
         with pytest.raises(StoreError):
             _upload(liar.store())
+    if what in ("no length", "no ETag", "no time", "another ETag"):
+        with pytest.raises(StoreError):
+            liar.store().add("x", b"x", content_type="text/plain")

@@ -121,7 +121,8 @@ class S3Store:
         etag, told = self._write(key, body, content_type, storage_class, {"IfNoneMatch": "*"})
         with self._translated("s3:GetObject", key):
             there = look(self._client, self._bucket, self._prefix + key, told=told)
-        return confirmed(info_of(key, there) if there is not None else None, etag, name=self._name(key))
+            made = info_of(key, there) if there is not None else None
+        return confirmed(made, etag, name=self._name(key))
 
     def _write(
         self, key: str, body: bytes, content_type: str, storage_class: str | None, condition: dict[str, Any]
