@@ -23,6 +23,7 @@ from resguardo.api.manifest import Manifest, StoreEncryption
 from resguardo.api.roles import Role
 from resguardo.rules.locks import Lock
 from resguardo.store.catalogue import commit_manifest
+from resguardo.store.ownership import probe_conditional_writes
 from resguardo.store.s3 import S3Store
 from tests.fixtures.history import manifest_of
 from tests.fixtures.minio import KMS_KEY, assume, new_kms_key, run_minio, start_minio
@@ -157,6 +158,30 @@ class TestAStoreThatDoesNot:
             return
         with pytest.raises(EncryptionNotHonoured):
             store.put("x", b"x") if write == "put" else send(store, "x", b"x")
+
+
+class TestTheCheck:
+    """What an upload of several parts would meet in the night, it meets."""
+
+    @pytest.mark.parametrize("may_delete", [True, False])
+    @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload", "HeadObject"])
+    def test_a_store_that_encrypts_small_objects_alone_is_refused(
+        self, minio_server: S3Server, minio_bucket: str, operation: str, may_delete: bool
+    ) -> None:
+        keys = ROOT if may_delete else assume(minio_server, *documented(Role.WRITER, minio_bucket))
+        store = store_of(minio_server, minio_bucket, AES, keys=keys)
+
+        def falsify(parsed: dict[str, Any], **_: Any) -> None:
+            if operation != "HeadObject" or "-2" in parsed.get("ETag", ""):
+                parsed["ServerSideEncryption"] = "none"
+
+        for client in (store._client, store._patient_client):
+            client.meta.events.register(f"after-call.s3.{operation}", falsify)
+        with pytest.raises(EncryptionNotHonoured, match=r"encrypts by none.*probe.*\.upload"):
+            probe_conditional_writes(store)
+        if may_delete:
+            assert list(store.list("")) == []
+        assert "Uploads" not in minio_server.root.list_multipart_uploads(Bucket=minio_bucket)
 
 
 class TestAWriterThatMayNotRead:

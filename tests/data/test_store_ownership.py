@@ -16,11 +16,13 @@ from resguardo.api.errors import (
     ObjectCorrupt,
     PrefixOwned,
     StoreAccessDenied,
+    StoreError,
 )
 from resguardo.store.ownership import Owner, claim, probe_conditional_writes, verify_owner
 from resguardo.store.protocol import Store, Stored
 from resguardo.store.s3 import S3Store
 from tests.fixtures.s3 import S3Server
+from tests.fixtures.s3_proxy import Harm, run_proxy
 from tests.fixtures.stores import Ground
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
@@ -156,6 +158,19 @@ def test_a_probe_passes_and_leaves_nothing(store: Store, ground: Ground) -> None
     probe_conditional_writes(store)
     assert list(store.list("")) == []
     assert ground.uploads() == 0
+
+
+@pytest.mark.fault
+def test_a_proxy_that_takes_no_part_of_a_dump_is_found_out(s3_server: S3Server, s3_bucket: str) -> None:
+    """given nginx with its limit of 1 MiB before the store, when a policy is checked, then that is what it is told"""
+    with run_proxy(s3_server.endpoint) as proxy:
+        proxy.harm(Harm.TOO_LARGE, "PUT", "partNumber=1")
+        store = s3_server.store(s3_bucket, endpoint=proxy.endpoint)
+        with pytest.raises(StoreError, match=r"too large .413, .*client_max_body_size 0"):
+            probe_conditional_writes(store)
+        assert proxy.is_spent
+    assert list(s3_server.store(s3_bucket).list("")) == []
+    assert "Uploads" not in s3_server.root.list_multipart_uploads(Bucket=s3_bucket)
 
 
 class _Careless(S3Store):

@@ -53,6 +53,8 @@ def answer(code: str, status: int, message: str = "in {its} own %s words") -> Cl
         ("412", 412, WriteConflict),
         ("ConditionalRequestConflict", 409, WriteConflict),
         ("InvalidRange", 416, ObjectCorrupt),
+        ("EntityTooLarge", 400, StoreError),
+        ("", 413, StoreError),
         ("BadDigest", 400, StoreUnreachable),
         ("XAmzContentSHA256Mismatch", 400, StoreUnreachable),
         ("SlowDown", 503, StoreUnreachable),

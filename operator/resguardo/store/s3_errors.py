@@ -201,6 +201,13 @@ _MEANINGS = [
         416,
     ),
     _meaning(
+        StoreError,
+        "EntityTooLarge",
+        "{request}: what was sent is refused as too large (413, {said}). Parts of an upload have 8 MiB, those of a very large dump more: "
+        "let what stands before {endpoint} take bodies of any size (nginx: client_max_body_size 0)",
+        413,
+    ),
+    _meaning(
         StoreUnreachable,
         " ".join(DAMAGED_CODES),
         "{request}: bytes arrive changed, again and again ({said}); look at the network between",
