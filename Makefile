@@ -58,7 +58,7 @@ ON_17 := test_census test_documented_roles test_fingerprint test_rights test_sna
 test-data-newer: venv ## What of it asks the catalogs, on PostgreSQL 17
 	@$(MAKE) --no-print-directory test-data ARGS="$(ARGS)" DATA_TESTS="$(ON_17:%=tests/data/%.py)" RIG_POSTGRES_MAJOR=17
 
-test-cluster: venv helm cluster ## On a real Kubernetes, with the operator installed
+test-cluster: venv helm kube-router cluster ## On a real Kubernetes, with the operator installed
 	@source $(ENV) && set -x && $(PYTHON) -m pytest tests/cluster $(ARGS)
 
 test-faults: ## All that breaks on purpose (docs/faults.md): data, then cluster
@@ -121,8 +121,13 @@ lock: venv ## Renew both lock files within pyproject.toml's bounds
 venv: ## Make .venv as requirements-dev.lock says
 	@$(RIG)/machine.sh venv
 
-.PHONY: helm
+.PHONY: helm kube-router
 helm: # a test installs the charts with it; the demo need not wait for it
 ifeq ($(CLUSTER),rig)
 	@$(RIG)/build.sh helm
+endif
+
+kube-router: # a test has NetworkPolicies enforced with it
+ifeq ($(CLUSTER),rig)
+	@$(RIG)/build.sh kube-router
 endif

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds what the rig runs, once on a machine: into the cache, under a key of versions and sources, so that another
-# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw minio azurite helm postgres-image postgres-17
+# checkout finds it. Usage: build.sh [--path|--where] NAME...   NAMEs: kube pause versitygw minio azurite helm kube-router
+# postgres-image postgres-17
 # With --path it prints where each is, building what is missing; with --where it prints that and builds nothing.
 set -euo pipefail
 # shellcheck source=tests/rig/lib.sh
@@ -10,6 +11,7 @@ KUBERNETES=1.34.4
 VERSITYGW=1.8.0
 MINIO=v0.0.0-20260212201848-7aac2a2c5b7c  # the tags of its releases are no versions to Go: a commit of 2026-02-12
 HELM=4.3.1
+KUBE_ROUTER=2.1.0
 POSTGRES_RELEASE=trixie  # the Debian whose PostgreSQL is newer than the machine's: 17. Its newest minor version is taken
 
 # The folder in the cache, named by everything that decides what is in it.
@@ -22,9 +24,10 @@ folder_of() {
     minio) key=$(key_of "$MINIO") ;;
     azurite) key=$(key_of 1 -- tests/rig/azurite/{package.json,package-lock.json}) ;;
     helm) key=$(key_of "$HELM") ;;
+    kube-router) key=$(key_of "$KUBE_ROUTER") ;;
     postgres-image) key=$(key_of 1 -- tests/rig/postgres-image.sh) ;;
     postgres-17) key=$(key_of "$POSTGRES_RELEASE" -- tests/rig/postgres-tree.sh) ;;
-    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw minio azurite helm postgres-image postgres-17" ;;
+    *) fail "build.sh knows no '$1'; it knows: kube pause versitygw minio azurite helm kube-router postgres-image postgres-17" ;;
   esac
   echo "$CACHE/$1-$key"
 }
@@ -56,6 +59,7 @@ make_azurite() {
   "$1" --version
 }
 make_helm() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags '-s -w' "helm.sh/helm/v4/cmd/helm@v$HELM"; }
+make_kube-router() { with_go env GOBIN="$(dirname "$1")" go install -trimpath -ldflags '-s -w' "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router@v$KUBE_ROUTER"; }
 make_postgres-image() { "$RIG_DIR/machine.sh" packages cluster && "$RIG_DIR/postgres-image.sh" "$1"; }
 make_postgres-17() { "$RIG_DIR/postgres-tree.sh" 17 "$POSTGRES_RELEASE" "$1"; }
 
@@ -67,6 +71,7 @@ described() {
     minio) echo "the S3 server MinIO, about 4 minutes" ;;
     azurite) echo "Azure's emulator azurite, from npm, about a minute" ;;
     helm) echo "helm $HELM, about 2 minutes" ;;
+    kube-router) echo "kube-router $KUBE_ROUTER, which enforces NetworkPolicies, about 2 minutes" ;;
     postgres-image) echo "a stand-in for PostgreSQL's official image (debootstrap), about 2 minutes" ;;
     postgres-17) echo "PostgreSQL 17 from the packages of Debian $POSTGRES_RELEASE (unpacked, not installed), about half a minute" ;;
   esac
@@ -93,7 +98,7 @@ case ${1:-} in
   --path) print=yes; shift ;;
   --where) print=yes build=""; shift ;;
 esac
-[ $# -gt 0 ] || { sed -n 2,4p "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n 2,5p "$0" >&2; exit 2; }
 for name; do
   [ -z "$build" ] || build "$name"
   [ -z "$print" ] || echo "$(folder_of "$name")/$(file_of "$name")"

@@ -74,6 +74,7 @@ take_away_cgroups() { find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -ex
 forget_the_cluster() { rm -rf "$STATE"/{etcd,kubelet,s3,env,up,log} "$RUN"; }
 
 if [ ! -d "$RUN" ] && [ ! -d "$STATE/etcd" ]; then say "no rig is running"; exit 0; fi
+"$RIG_DIR/network-policies.sh" down
 stop kubelet proxy coredns scheduler controller-manager s3 s3-tls
 networks=$(pod_networks)
 kill_containers

@@ -29,7 +29,7 @@ packages_for() {
   case $1 in
     data) echo postgresql-15 python3-venv ca-certificates pgbouncer faketime age zstd openssh-client ;;
     bench) packages_for data; echo restic ;;
-    cluster) packages_for data; echo containerd runc containernetworking-plugins iptables iproute2 conntrack buildah skopeo debootstrap openssl curl kmod prometheus ;;
+    cluster) packages_for data; echo containerd runc containernetworking-plugins iptables ipset iproute2 conntrack buildah skopeo debootstrap openssl curl kmod prometheus ;;
     *) fail "no such set of packages: $1" ;;
   esac
 }
