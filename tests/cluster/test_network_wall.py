@@ -142,10 +142,9 @@ def like(
 
 
 def reason_of(cluster: Cluster, job: Document) -> str:
-    """Make the Job, wait for its pod's end, and read the Report's reason."""
+    """Wait for the end of the Job's pod, and read the Report's reason."""
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
-    cluster.apply(job)
-    cluster.wait_for(
+    ended = cluster.wait_for(
         "job",
         name,
         namespace,
@@ -154,6 +153,7 @@ def reason_of(cluster: Cluster, job: Document) -> str:
     )
     (pod,) = cluster.list("pods", namespace, f"batch.kubernetes.io/job-name={name}")
     (status,) = pod["status"]["containerStatuses"]
+    assert "terminated" in status["state"], cluster.explain(ended, namespace)
     reason: str = json.loads(status["state"]["terminated"]["message"])["reason"]
     return reason
 
@@ -169,13 +169,16 @@ def test_behind_the_policy_a_check_reaches_its_own_places_and_not_a_stranger(
     )
     (check,) = walls.list("jobs", portal.namespace, "resguardo.dev/task=check")
 
-    reason_of(walls, like(check, "thief-without-a-wall", endpoint=endpoint))
+    unwalled = like(check, "thief-without-a-wall", endpoint=endpoint)
+    walls.apply(unwalled)
+    reason_of(walls, unwalled)
     reached = heard(walls, portal.namespace)
     assert any(portal.bucket in line for line in reached)
 
     build_wall(walls, portal.namespace, tmp_path)
     honest = like(check, "honest-behind-the-wall", behind_wall_of=place)
-    assert reason_of(walls, honest) == "CheckPassed"
     thief = like(check, "thief-behind-the-wall", endpoint=endpoint, behind_wall_of=place)
+    walls.apply(honest, thief)
+    assert reason_of(walls, honest) == "CheckPassed"
     assert reason_of(walls, thief) == "StoreUnreachable"
     assert heard(walls, portal.namespace) == reached

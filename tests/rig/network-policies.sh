@@ -19,6 +19,7 @@ up() {
 # In one step, so that kube-proxy's rules, in the same table, stay as they are.
 without_rules() {
   local rules; rules=$(iptables-save -t filter)
+  grep -qE "^:$OURS" <<<"$rules" || return 0
   {
     echo '*filter'
     grep -E "^:$OURS" <<<"$rules" # named anew: emptied
@@ -28,11 +29,16 @@ without_rules() {
   } | iptables-restore --noflush
 }
 
+without_sets() {
+  local sets set; sets=$(ipset list -n)
+  for set in $sets; do [[ $set != KUBE-SRC-* && $set != KUBE-DST-* ]] || ipset destroy "$set"; done
+}
+
 down() {
   stop kube-router
-  command -v ipset >/dev/null || return 0
-  ! iptables-save -t filter | grep -qE "^:$OURS" || without_rules
-  ipset list -n | { grep -E '^KUBE-(SRC|DST)-' || true; } | xargs -r -n 1 ipset destroy
+  command -v ipset >/dev/null || return 0 # it never ran here
+  without_rules
+  without_sets
 }
 
 case ${1:-} in
