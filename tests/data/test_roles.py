@@ -26,7 +26,8 @@ from resguardo.store.rights import try_rights
 from tests.data.test_signing import Signer, believing
 from tests.fixtures.history import History, manifest_of
 from tests.fixtures.minio import assume
-from tests.fixtures.place import Place
+from tests.fixtures.people import ANA, EVA, give, sealed_to
+from tests.fixtures.place import SECONDS, Place
 from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
 from tests.fixtures.s3 import ROOT, AccessKeys, S3Server
 from tests.fixtures.s3_roles import BUCKET, DOCUMENTED, LOCK, IamServer, documented
@@ -147,7 +148,7 @@ def test_with_object_lock_writer_and_pruner_need_one_policy_more(place: Place, i
     bucket = iam_server.make_bucket(locks=True)
     iam_server.root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     place = replace(place, bucket=bucket, store={"objectLock": {"mode": "Governance", "byTier": {"daily": "7d"}}})
-    policy = place.policy(retention={"daily": "7d"})
+    policy = place.policy(retention={"daily": "7d"}, encryption=sealed_to(ANA))
 
     act_as(place, iam_server.make_role(WRITER, bucket))
     failed = place.fail("check", "-f", policy)
@@ -160,6 +161,13 @@ def test_with_object_lock_writer_and_pruner_need_one_policy_more(place: Place, i
     report, _, log = place.run("backup", "-f", policy)
     assert ", locked until " in report.message
     assert "may not do" not in log, "nothing was asked for that the writer may not do"
+
+    # Who makes backups gives them to somebody else, too, who then opens what is locked as the backup is.
+    give(place, ANA.file)
+    policy = place.policy(retention={"daily": "7d"}, encryption=sealed_to(ANA, EVA))
+    rewrap = place.start("keys", "rewrap", "all", "-f", policy)
+    _, errors = rewrap.communicate(timeout=SECONDS)
+    assert rewrap.returncode == 0, errors.decode()
 
     # A backup whose own locks were cut short: the pruner's turn.
     assert report.backup is not None
