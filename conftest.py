@@ -4,7 +4,6 @@ pytest_plugins = [
     "tests.fixtures.s3",
     "tests.fixtures.minio",
     "tests.fixtures.azurite",
-    "tests.fixtures.s3_roles",
     "tests.fixtures.stores",
     "tests.fixtures.postgres",
     "tests.fixtures.place",
@@ -12,4 +11,5 @@ pytest_plugins = [
     "tests.fixtures.cluster",
     "tests.fixtures.portal",
     "tests.fixtures.node",
+    "tests.fixtures.s3_roles",
 ]

@@ -19,18 +19,14 @@ from botocore.exceptions import ClientError
 
 from resguardo.api.backup_id import new_backup_id
 from resguardo.api.roles import Role
-from resguardo.rules.access import Finding, Right, judge
 from resguardo.store import s3_client
 from resguardo.store.discard import forbid_manifest
-from resguardo.store.rights import try_rights
 from tests.data.test_signing import Signer, believing
 from tests.fixtures.history import History, manifest_of
-from tests.fixtures.minio import assume
 from tests.fixtures.people import ANA, EVA, give, sealed_to
 from tests.fixtures.place import SECONDS, Place
-from tests.fixtures.postgres import ROLE_PASSWORD, PostgresServer
-from tests.fixtures.s3 import ROOT, AccessKeys, S3Server
-from tests.fixtures.s3_roles import BUCKET, DOCUMENTED, LOCK, IamServer, documented
+from tests.fixtures.s3 import ROOT, S3Server
+from tests.fixtures.s3_roles import BUCKET, DOCUMENTED, LOCK, IamServer, act_as, documented
 from tests.fixtures.specs import AGE
 
 if TYPE_CHECKING:
@@ -39,78 +35,64 @@ if TYPE_CHECKING:
 WRITER, PRUNER, READER = Role.WRITER, Role.PRUNER, Role.READER
 
 
-@pytest.fixture
-def place(postgres_server: PostgresServer, iam_server: IamServer, iam_bucket: str, tmp_path: Path) -> Place:
-    """A database, and a bucket in which every role has its own keys."""
-    database = postgres_server.fresh_database(
-        "portal", "CREATE TABLE peticoes AS SELECT n AS id FROM generate_series(1, 1000) n"
-    )
-    role = postgres_server.make_role("copia", attributes="LOGIN SUPERUSER")
-    made = Place(postgres_server, iam_server, tmp_path, iam_bucket, database, role)
-    made.credentials(database__username=role, database__password=ROLE_PASSWORD)
-    return made
-
-
-def act_as(place: Place, keys: AccessKeys) -> None:
-    place.credentials(store__access_key_id=keys.access_key_id, store__secret_access_key=keys.secret_access_key)
-
-
 def test_a_backup_is_made_verified_and_restored_by_roles_that_can_do_nothing_else(
-    place: Place, iam_server: IamServer
+    iam_place: Place, iam_server: IamServer
 ) -> None:
     """given the documented policies, when each task runs with its own role's keys, then it does its whole work; of another's, none"""
-    keys = {role: iam_server.make_role(role, place.bucket) for role in Role}
-    place.grow_noise()
-    policy = place.policy()
+    keys = {role: iam_server.make_role(role, iam_place.bucket) for role in Role}
+    iam_place.grow_noise()
+    policy = iam_place.policy()
 
-    act_as(place, keys[WRITER])
-    report, _, _ = place.run("check", "-f", policy)
+    act_as(iam_place, keys[WRITER])
+    report, _, _ = iam_place.run("check", "-f", policy)
     assert report.reason == "CheckPassed"
-    report, _, log = place.run("backup", "-f", policy)
+    report, _, log = iam_place.run("backup", "-f", policy)
     assert report.backup is not None
     assert "may not do" not in log, "nothing was asked for that the writer may not do"
-    assert place.uploads() == []
-    (dump,) = [key for key in place.object_keys() if key.endswith("/data/dump.zst")]
-    head = place.s3.root.head_object(Bucket=place.bucket, Key=dump)
+    assert iam_place.uploads() == []
+    (dump,) = [key for key in iam_place.object_keys() if key.endswith("/data/dump.zst")]
+    head = iam_place.s3.root.head_object(Bucket=iam_place.bucket, Key=dump)
     assert head["ContentLength"] > 8 * 1024 * 1024, "it was an upload of several parts"
-    assert place.fail("restore", "-f", place.request("by-the-writer"), "-f", policy).reason == "StoreAccessDenied"
+    assert (
+        iam_place.fail("restore", "-f", iam_place.request("by-the-writer"), "-f", policy).reason == "StoreAccessDenied"
+    )
 
-    act_as(place, keys[READER])
-    assert place.fail("backup", "-f", policy).reason == "StoreAccessDenied"
-    assert place.fail("check", "-f", policy).reason == "StoreAccessDenied"
-    output, _ = place.start("catalog", "-f", policy, "-o", "json").communicate(timeout=60)
+    act_as(iam_place, keys[READER])
+    assert iam_place.fail("backup", "-f", policy).reason == "StoreAccessDenied"
+    assert iam_place.fail("check", "-f", policy).reason == "StoreAccessDenied"
+    output, _ = iam_place.start("catalog", "-f", policy, "-o", "json").communicate(timeout=60)
     assert [backup["id"] for backup in json.loads(output)["backups"]] == [report.backup.id]
-    output, _ = place.start("verify", "latest", "-f", policy).communicate(timeout=60)
+    output, _ = iam_place.start("verify", "latest", "-f", policy).communicate(timeout=60)
     assert output.decode().startswith(f"{report.backup.id}: whole, ")
     assert output.decode().endswith("The bucket does not say so: these keys may not write there\n")
-    place.postgres.drop_database(place.database)
-    restored, _, _ = place.run("restore", "-f", place.request("by-the-reader"), "-f", policy)
+    iam_place.postgres.drop_database(iam_place.database)
+    restored, _, _ = iam_place.run("restore", "-f", iam_place.request("by-the-reader"), "-f", policy)
     assert restored.reason == "Restored"
 
-    act_as(place, keys[PRUNER])
-    assert place.fail("backup", "-f", policy).reason == "StoreAccessDenied"
+    act_as(iam_place, keys[PRUNER])
+    assert iam_place.fail("backup", "-f", policy).reason == "StoreAccessDenied"
     assert (
-        place.fail("restore", "-f", place.request("by-the-pruner", database="other"), "-f", policy).reason
+        iam_place.fail("restore", "-f", iam_place.request("by-the-pruner", database="other"), "-f", policy).reason
         == "StoreAccessDenied"
     )
 
 
 def test_the_writer_needs_no_more_for_backups_that_are_encrypted_and_signed(
-    place: Place, iam_server: IamServer
+    iam_place: Place, iam_server: IamServer
 ) -> None:
     """given a former backup, when the next is made, sealed and signed, then nothing that it looks at is refused to the writer"""
-    act_as(place, iam_server.make_role(WRITER, place.bucket))
+    act_as(iam_place, iam_server.make_role(WRITER, iam_place.bucket))
     signer = Signer()
-    place.credentials(signing__key=signer.private)
+    iam_place.credentials(signing__key=signer.private)
     spec = believing(signer) | {"encryption": {"age": {"recipients": [AGE]}}}
     for _ in range(2):
-        report, _, log = place.run("backup", "-f", place.policy(**spec))
+        report, _, log = iam_place.run("backup", "-f", iam_place.policy(**spec))
         assert report.succeeded
         assert "may not do" not in log
         assert report.inventory is not None
     assert report.inventory.backups == 2
-    act_as(place, iam_server.make_role(READER, place.bucket))
-    output, _ = place.start("verify", "all", "-f", place.policy(**spec)).communicate(timeout=60)
+    act_as(iam_place, iam_server.make_role(READER, iam_place.bucket))
+    output, _ = iam_place.start("verify", "all", "-f", iam_place.policy(**spec)).communicate(timeout=60)
     assert output.decode().count("as it was written") == 2
 
 
@@ -143,29 +125,31 @@ def test_retention_removes_with_the_pruners_keys_alone(iam_server: IamServer, tm
     assert not [one for one in versions.get("Versions", []) if one["Key"].split("/")[2] in gone]
 
 
-def test_with_object_lock_writer_and_pruner_need_one_policy_more(place: Place, iam_server: IamServer) -> None:
+def test_with_object_lock_writer_and_pruner_need_one_policy_more(iam_place: Place, iam_server: IamServer) -> None:
     """given `lock.json` beside the two, when backups are made and retention runs, then all is locked, and no keys more are needed"""
     bucket = iam_server.make_bucket(locks=True)
     iam_server.root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    place = replace(place, bucket=bucket, store={"objectLock": {"mode": "Governance", "byTier": {"daily": "7d"}}})
-    policy = place.policy(retention={"daily": "7d"}, encryption=sealed_to(ANA))
+    iam_place = replace(
+        iam_place, bucket=bucket, store={"objectLock": {"mode": "Governance", "byTier": {"daily": "7d"}}}
+    )
+    policy = iam_place.policy(retention={"daily": "7d"}, encryption=sealed_to(ANA))
 
-    act_as(place, iam_server.make_role(WRITER, bucket))
-    failed = place.fail("check", "-f", policy)
+    act_as(iam_place, iam_server.make_role(WRITER, bucket))
+    failed = iam_place.fail("check", "-f", policy)
     assert failed.reason == "StoreAccessDenied"
     assert "may not do s3:GetObjectRetention on 'prod/probe-lock.json'" in failed.message
 
-    act_as(place, iam_server.make_role(WRITER, bucket, *documented(LOCK, bucket)))
-    report, _, _ = place.run("check", "-f", policy)
+    act_as(iam_place, iam_server.make_role(WRITER, bucket, *documented(LOCK, bucket)))
+    report, _, _ = iam_place.run("check", "-f", policy)
     assert report.reason == "CheckPassed"
-    report, _, log = place.run("backup", "-f", policy)
+    report, _, log = iam_place.run("backup", "-f", policy)
     assert ", locked until " in report.message
     assert "may not do" not in log, "nothing was asked for that the writer may not do"
 
     # Who makes backups gives them to somebody else, too, who then opens what is locked as the backup is.
-    give(place, ANA.file)
-    policy = place.policy(retention={"daily": "7d"}, encryption=sealed_to(ANA, EVA))
-    rewrap = place.start("keys", "rewrap", "all", "-f", policy)
+    give(iam_place, ANA.file)
+    policy = iam_place.policy(retention={"daily": "7d"}, encryption=sealed_to(ANA, EVA))
+    rewrap = iam_place.start("keys", "rewrap", "all", "-f", policy)
     _, errors = rewrap.communicate(timeout=SECONDS)
     assert rewrap.returncode == 0, errors.decode()
 
@@ -177,10 +161,10 @@ def test_with_object_lock_writer_and_pruner_need_one_policy_more(place: Place, i
         Bucket=bucket, Key=manifest, BypassGovernanceRetention=True,
         Retention={"Mode": "GOVERNANCE", "RetainUntilDate": brief},
     )  # fmt: skip
-    act_as(place, iam_server.make_role(PRUNER, bucket))
-    assert place.fail("retention", "-f", policy).reason == "StoreAccessDenied"
-    act_as(place, iam_server.make_role(PRUNER, bucket, *documented(LOCK, bucket)))
-    enforced, _, _ = place.run("retention", "-f", policy)
+    act_as(iam_place, iam_server.make_role(PRUNER, bucket))
+    assert iam_place.fail("retention", "-f", policy).reason == "StoreAccessDenied"
+    act_as(iam_place, iam_server.make_role(PRUNER, bucket, *documented(LOCK, bucket)))
+    enforced, _, _ = iam_place.run("retention", "-f", policy)
     assert "1 were locked for longer" in enforced.message
     until = iam_server.root.get_object_retention(Bucket=bucket, Key=manifest)["Retention"].get("RetainUntilDate")
     assert until == report.backup.started_at + timedelta(days=7)
@@ -228,15 +212,6 @@ def test_retention_with_another_roles_keys_changes_nothing(history_of: Callable[
     before = history.under()
     assert history.enforce().reason == "StoreAccessDenied"
     assert history.under() == before
-
-
-@pytest.fixture
-def history_of(iam_server: IamServer, iam_bucket: str, tmp_path: Path) -> Callable[[Role], History]:
-    """Ten backups, and a role's keys."""
-    history = History(iam_server, iam_bucket, tmp_path)
-    history.claim()
-    history.add_days(10)
-    return lambda role: replace(history, keys=iam_server.make_role(role, iam_bucket))
 
 
 FOLDER = "prod/backups/20261123T050000Z-3f9a1c"
@@ -349,173 +324,6 @@ def _is_allowed(request_: Callable[[S3Client, str], object], client: S3Client, b
     return True
 
 
-class TestCheckRole:
-    """`resguardo check --role` and what it rests on."""
-
-    @staticmethod
-    def findings(server: IamServer, bucket: str, role: Role, keys: AccessKeys, *, locks: bool = False) -> list[Finding]:
-        return judge(role, try_rights(server.store(bucket, keys=keys)), locks=locks)
-
-    @pytest.mark.parametrize("role", Role)
-    @pytest.mark.parametrize("kind", ["plain", "versioned", "locked"])
-    def test_the_documented_rights_are_neither_too_few_nor_too_many(
-        self, iam_server: IamServer, role: Role, kind: str
-    ) -> None:
-        bucket = iam_server.make_bucket(locks=kind == "locked")
-        if kind != "plain":
-            iam_server.root.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        found = self.findings(iam_server, bucket, role, iam_server.make_role(role, bucket))
-        assert [finding for finding in found if finding.is_missing] == []
-        too_many = [finding.tried.right for finding in found if finding.is_too_much]
-        # What AWS' bucket policy takes from the writer, versitygw cannot.
-        assert too_many == ([Right.OVERWRITE] if role is WRITER else [])
-        tried = {finding.tried.right for finding in found}
-        # The others may not ask whether the bucket keeps versions.
-        assert (Right.REMOVE_VERSIONS in tried) == (kind != "plain" or role is not PRUNER)
-        assert (Right.SEE_LOCKS in tried) == (kind == "locked")
-        answer = iam_server.root.list_object_versions(Bucket=bucket)
-        assert (answer.get("Versions"), answer.get("DeleteMarkers")) == (None, None), "it leaves nothing"
-        assert "Uploads" not in iam_server.root.list_multipart_uploads(Bucket=bucket)
-
-    @pytest.mark.parametrize(
-        ("role", "more", "locks", "expected"),
-        [
-            (WRITER, True, True, ""),
-            (WRITER, False, True, "missing"),
-            (WRITER, True, False, "too much"),
-            (PRUNER, True, True, ""),
-            (PRUNER, False, True, "missing"),
-            # Whether an object is there, MinIO looks at first: without a right to write it cannot be told.
-            (READER, True, True, ""),
-            (READER, False, True, ""),
-        ],
-    )
-    def test_the_right_to_lock_is_asked_of_writer_and_pruner_where_the_policy_locks(
-        self, iam_server: IamServer, role: Role, more: bool, locks: bool, expected: str
-    ) -> None:
-        bucket = iam_server.make_bucket(locks=True)
-        keys = iam_server.make_role(role, bucket, *(documented(LOCK, bucket) if more else []))
-        (found,) = [
-            finding
-            for finding in self.findings(iam_server, bucket, role, keys, locks=locks)
-            if finding.tried.right is Right.LOCK
-        ]
-        assert (found.is_missing, found.is_too_much) == (expected == "missing", expected == "too much")
-        assert iam_server.root.list_object_versions(Bucket=bucket).get("Versions") is None, "it leaves nothing"
-
-    @pytest.mark.parametrize("role", Role)
-    def test_on_minio_too(self, minio_server: S3Server, role: Role) -> None:
-        """There the policy is that of keys which a role assumed with more rights was given."""
-        bucket = minio_server.make_bucket(locks=True)
-        statements = documented(role, bucket) + (documented(LOCK, bucket) if role is not READER else [])
-        keys = assume(minio_server, *statements)
-        found = judge(role, try_rights(minio_server.store(bucket, keys=keys)), locks=True)
-        assert [finding for finding in found if finding.is_missing] == []
-        too_many = [finding.tried.right for finding in found if finding.is_too_much]
-        assert too_many == ([Right.OVERWRITE] if role is WRITER else [])
-        answer = minio_server.root.list_object_versions(Bucket=bucket)
-        assert (answer.get("Versions"), answer.get("DeleteMarkers")) == (None, None), "it leaves nothing"
-
-    @pytest.mark.parametrize(
-        ("role", "action", "missing"),
-        [
-            (WRITER, "s3:ListBucket", Right.LIST),
-            (WRITER, "s3:GetObject", Right.READ_FACTS),
-            (WRITER, "s3:PutObject", Right.ADD),
-            (WRITER, "s3:AbortMultipartUpload", Right.GIVE_UP),
-            (PRUNER, "s3:DeleteObject", Right.REMOVE),
-            (PRUNER, "s3:DeleteObjectVersion", Right.REMOVE_VERSIONS),
-            (PRUNER, "s3:ListBucketVersions", Right.SEE_VERSIONS),
-            (PRUNER, "s3:GetBucketVersioning", Right.SEE_VERSIONS),
-            (PRUNER, "s3:GetObjectRetention", Right.SEE_LOCKS),
-            (PRUNER, "s3:GetBucketObjectLockConfiguration", Right.SEE_LOCKS),
-            (PRUNER, "s3:PutObject", Right.MARK),
-            (READER, "s3:GetObject", Right.READ_DATA),
-            (READER, "s3:ListBucket", Right.LIST),
-        ],
-    )
-    def test_a_right_that_is_missing_is_found(
-        self, iam_server: IamServer, role: Role, action: str, missing: Right
-    ) -> None:
-        bucket = iam_server.make_bucket(locks=True)
-        found = self.findings(iam_server, bucket, role, iam_server.make_role(role, bucket, without=action))
-        assert missing in [finding.tried.right for finding in found if finding.is_missing and finding.consequence]
-
-    @pytest.mark.parametrize(
-        ("role", "action", "too_much"),
-        [
-            (WRITER, "s3:DeleteObject", Right.REMOVE),
-            (WRITER, "s3:DeleteObjectVersion", Right.REMOVE_VERSIONS),
-            (WRITER, "s3:GetObject", Right.READ_DATA),
-            (WRITER, "s3:PutObject", Right.MARK),
-            (PRUNER, "s3:GetObject", Right.READ_DATA),
-            (PRUNER, "s3:PutObject", Right.ADD),
-            (READER, "s3:PutObject", Right.OVERWRITE),
-            (READER, "s3:DeleteObject", Right.REMOVE),
-        ],
-    )
-    def test_a_right_that_is_too_many_is_found_and_leaves_nothing(
-        self, iam_server: IamServer, role: Role, action: str, too_much: Right
-    ) -> None:
-        bucket = iam_server.make_bucket(locks=True)
-        more = {"Effect": "Allow", "Action": action, "Resource": f"arn:aws:s3:::{bucket}/prod/*"}
-        found = self.findings(iam_server, bucket, role, iam_server.make_role(role, bucket, more))
-        assert too_much in [finding.tried.right for finding in found if finding.is_too_much and finding.consequence]
-        assert iam_server.root.list_objects_v2(Bucket=bucket).get("Contents") is None
-
-    def test_the_command_shows_a_table_and_fails_where_something_is_missing(
-        self, history_of: Callable[[Role], History]
-    ) -> None:
-        history = history_of(WRITER)
-        before = history.under()
-        apart = {
-            "writer": {"secretRef": {"name": "w"}},
-            "pruner": {"secretRef": {"name": "p"}},
-            "reader": {"secretRef": {"name": "r"}},
-        }
-        history.spec |= {"store": {"s3": {**_s3_of(history), "credentials": apart}}}
-        shown = history.command("check", "--role", "writer")
-        assert (shown.returncode, shown.stderr) == (0, "")
-        assert "0 rights are missing, and 1 are too many" in shown.stdout
-        assert "overwrite what is in a backup" in shown.stdout
-
-        shown = history.command("check", "--role", "pruner")
-        assert shown.returncode == 31
-        assert "nothing is removed" in shown.stdout
-        assert "missing: " in shown.stdout
-        assert "s3:DeleteObject" in shown.stdout
-        assert history.under() == before
-
-    def test_keys_that_are_every_roles_have_no_right_too_many(self, history_of: Callable[[Role], History]) -> None:
-        history = replace(history_of(WRITER), keys=ROOT)
-        shown = history.command("check", "--role", "writer")
-        assert "0 rights are missing, and 0 are too many" in shown.stdout
-
-
-def _s3_of(history: History) -> dict[str, Any]:
-    s3 = history.policy.spec.store.s3
-    assert s3 is not None
-    return s3.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-class TestTheChecksWarning:
-    @pytest.mark.parametrize(("apart", "more", "warned"), [
-        (True, True, ["WriterMayRemove"]),
-        (True, False, []),
-        (False, True, []),
-    ])  # fmt: skip
-    def test_a_writer_that_may_remove_is_told_of_where_roles_are_set_apart(
-        self, place: Place, iam_server: IamServer, apart: bool, more: bool, warned: list[str]
-    ) -> None:
-        delete = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{place.bucket}/prod/*"}
-        act_as(place, iam_server.make_role(WRITER, place.bucket, *([delete] if more else [])))
-        if apart:
-            place.store = {"credentials": {"secretRef": {"name": "all"}, "pruner": {"secretRef": {"name": "pruner"}}}}
-        report, _, _ = place.run("check", "-f", place.policy())
-        assert report.reason == "CheckPassed"
-        assert [warning.reason for warning in report.warnings] == warned
-
-
 class TestTheDocumentedPolicies:
     def test_aws_would_take_them(self) -> None:
         """AWS counts no white space: 2,048 characters for all of a user's own policies, 6,144 for a managed one."""
@@ -553,10 +361,10 @@ class TestWhatIsUnderABackupsFolder:
     """What the bucket's policy on AWS demands of whoever writes there, looked at from this side of the line."""
 
     def test_every_object_is_written_under_the_condition_that_nothing_is_there(
-        self, place: Place, monkeypatch: pytest.MonkeyPatch
+        self, iam_place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        act_as(place, ROOT)
-        place.grow_noise()
+        act_as(iam_place, ROOT)
+        iam_place.grow_noise()
         seen: dict[str, bool] = {}
 
         def note(params: Any, model: Any, **_: Any) -> None:
@@ -572,7 +380,7 @@ class TestWhatIsUnderABackupsFolder:
 
         monkeypatch.setattr(s3_client.boto3.Session, "client", noting)
         encryption = {"age": {"recipients": [AGE]}}
-        outcome = place.back_up_here(encryption=encryption)
+        outcome = iam_place.back_up_here(encryption=encryption)
         assert outcome.report.succeeded, outcome.report.message
         written = {key: condition for key, condition in seen.items() if key.startswith("backups/")}
         assert len(written) == 9
