@@ -24,7 +24,7 @@ without_rules() {
     echo '*filter'
     grep -E "^:$OURS" <<<"$rules" # named anew: emptied
     sed -nE 's/^-A ((INPUT|FORWARD|OUTPUT) .*-j KUBE-ROUTER-)/-D \1/p' <<<"$rules"
-    sed -nE "s/^:($OURS[^ ]+) .*/-X \1/p" <<<"$rules"
+    sed -nE "s/^:(${OURS}[^ ]+) .*/-X \1/p" <<<"$rules"
     echo COMMIT
   } | iptables-restore --noflush
 }
