@@ -22,6 +22,7 @@ import pytest
 from psycopg import sql
 
 from resguardo.api.errors import Stopped
+from resguardo.jobs.task import Interrupted
 from resguardo.postgres import database as database_module
 from resguardo.postgres.connection import Server
 from resguardo.postgres.database import create_database, drop_unfinished, temporary_name
@@ -85,7 +86,7 @@ def test_what_the_server_makes_for_a_killed_restore_goes_with_the_next_run_of_wh
 
 
 class StopsAtLine:
-    """Raises Stopped, once, where the so-manieth line of a function begins: where a signal could have come."""
+    """Interrupts, once, where the so-manieth line of a function begins: where a signal could have come."""
 
     def __init__(self, function: str, number: int) -> None:
         self.function, self.left, self.is_over = function, number, False
@@ -98,7 +99,7 @@ class StopsAtLine:
             self.left -= 1
             if not self.left:
                 self.is_over = True
-                raise Stopped("told to stop")
+                raise Interrupted(Stopped("told to stop"))
         return self
 
 
@@ -115,7 +116,7 @@ def test_a_stop_before_any_line_of_making_a_database_leaves_none(
         sys.settrace(stops)
         try:
             create_database(server, name, census.database, mark, target="stopped", deadline=time.monotonic() + 60)
-        except Stopped:
+        except Interrupted:
             pass
         finally:
             sys.settrace(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +166,19 @@ def test_an_upload_that_somebody_aborts_is_told(place: Place, proxy: Proxy) -> N
     assert "NoSuchUpload" in report.message
     place.assert_nothing_is_left()
     place.run("backup", "-f", place.policy())
+
+
+def test_a_stop_while_the_store_says_nothing_ends_within_the_kubelets_patience(place: Place) -> None:
+    """The client waits for an answer for a minute, and takes an error that comes meanwhile for one of the request's."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place.store["endpoint"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = place.start("check", "-f", place.policy())
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=90)
+    assert place.failed(process, errors).reason == "Stopped"
 
 
 def test_a_stop_while_the_store_is_down_ends_within_the_kubelets_patience(place: Place, proxy: Proxy) -> None:

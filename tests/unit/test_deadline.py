@@ -13,7 +13,7 @@ from resguardo.api.errors import DeadlineExceeded, LockTimeout, ResguardoError, 
 from resguardo.api.report import Subject, Task
 from resguardo.jobs.credentials import Credentials
 from resguardo.jobs.progress import LogProgress
-from resguardo.jobs.task import Context, Deadline, Outcome, perform
+from resguardo.jobs.task import Context, Deadline, Interrupted, Outcome, perform
 
 NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGALRM]
 
@@ -38,6 +38,17 @@ def deadline() -> Deadline:
 def test_a_stop_before_the_commit_is_raised_where_it_arrives(deadline: Deadline, number: signal.Signals) -> None:
     with pytest.raises(Stopped, match=number.name), deadline.enforced():
         signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_library_that_catches_every_error_does_not_take_it_for_one_of_its_own(number: signal.Signals) -> None:
+    def work(context: Context) -> None:
+        try:
+            signal.raise_signal(number)
+        except Exception:
+            context.findings.message = "asked again"
+
+    assert perform_it(work).report.reason in ("Stopped", "DeadlineExceeded")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +144,7 @@ def test_a_stop_after_a_commit_that_failed_is_raised_again(deadline: Deadline) -
     with deadline.enforced():
         with pytest.raises(RuntimeError):
             _fail_to_commit(deadline)
-        with pytest.raises(Stopped):
+        with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGTERM)
 
 

@@ -38,7 +38,7 @@ from resguardo.api.roles import Role
 from resguardo.api.sizes import print_size
 from resguardo.jobs.check import claim_prefix, read_inventory, require_rights
 from resguardo.jobs.former import Former, find_oddities, read_former, rows_by_table, tiers_of
-from resguardo.jobs.task import Context, Findings
+from resguardo.jobs.task import Context, Findings, Interrupted
 from resguardo.jobs.trust import signing_key_of, trust_of
 from resguardo.postgres.census import census_beside, read_system_identifier
 from resguardo.postgres.connection import Server
@@ -103,7 +103,8 @@ def back_up(policy: BackupPolicy, trigger: Trigger, context: Context, *, job_nam
         with context.deadline.commit():
             manifest_was_sent = True
             commit_manifest(patient_store, manifest, signing_key)
-    except BaseException as error:
+    except BaseException as raised:
+        error = raised.error if isinstance(raised, Interrupted) else raised
         # At the end, where the stop or deadline that may still come does not cut it short.
         context.at_end.callback(_clean_up, store, attempt, error, manifest_was_sent=manifest_was_sent)
         raise

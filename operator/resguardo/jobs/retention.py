@@ -25,7 +25,7 @@ from resguardo.api.roles import Role
 from resguardo.api.store_fields import ObjectLock
 from resguardo.jobs.check import owner_name
 from resguardo.jobs.survey import Survey, retention_of, survey
-from resguardo.jobs.task import Context
+from resguardo.jobs.task import Context, Interrupted
 from resguardo.rules.attempts import forgotten_attempts
 from resguardo.rules.locks import locks_of
 from resguardo.rules.orphans import orphaned_before
@@ -63,8 +63,9 @@ def enforce(policy: BackupPolicy, context: Context) -> None:
     run = _Run(store, owner, found, retention_of(policy), timeout, context, object_lock)
     try:
         run.carry_out()
-    except (DeadlineExceeded, Stopped) as cut:
-        raise type(cut)("cut off in the middle: what was done stands, and the next run does the rest") from cut
+    except (DeadlineExceeded, Stopped, Interrupted) as cut:
+        kind = type(cut.error if isinstance(cut, Interrupted) else cut)
+        raise kind("cut off in the middle: what was done stands, and the next run does the rest") from cut
     finally:
         run.tell()
     run.raise_problems()

@@ -1,6 +1,6 @@
 """One task from start to Report: its deadline, a polite stop, and an end that can be read, whatever happens.
 
-Deadline (SIGALRM) and stop (SIGTERM, SIGINT) are raised as an error in the main thread, wherever it is and once, so that
+Deadline (SIGALRM) and stop (SIGTERM, SIGINT) are raised as Interrupted in the main thread, wherever it is and once, so that
 every context manager on the way cleans up: uploads are aborted, processes ended. What must not be left half done, such as a
 temporary database, goes at the end (Context.at_end), when nothing is raised any more.
 """
@@ -27,6 +27,17 @@ from resguardo.jobs.progress import Progress
 log = structlog.get_logger()
 
 INTERNAL_ERROR = "InternalError"
+
+
+class Interrupted(BaseException):
+    """A stop or a deadline, on its way from where it came to where the task ends.
+
+    No Exception: botocore takes each of those that comes during a request for one of the request's, and asks again.
+    """
+
+    def __init__(self, error: DeadlineExceeded | Stopped) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass
@@ -62,7 +73,7 @@ class Deadline:
     _enforced: bool = field(default=False, init=False)
     _held: bool = field(default=False, init=False)
     _committed: bool = field(default=False, init=False)
-    _pending: ResguardoError | None = field(default=None, init=False)
+    _pending: DeadlineExceeded | Stopped | None = field(default=None, init=False)
 
     @contextmanager
     def commit(self) -> Iterator[None]:
@@ -96,15 +107,14 @@ class Deadline:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        error = (
-            self._exceeded() if number == signal.SIGALRM else Stopped(f"told to stop by {name}; nothing was committed")
-        )
+        stopped = Stopped(f"told to stop by {name}; nothing was committed")
+        error = self._exceeded() if number == signal.SIGALRM else stopped
         if self._held or self._committed or not self._enforced:
             self._pending = error
             return
         # A second signal must not cut the clean-up short; the kubelet's SIGKILL is the bound of that.
         self._enforced = False
-        raise error
+        raise Interrupted(error)
 
     def take_signals(self) -> None:
         """Let no signal end the process from now on, to its end: outside enforced() they are noted. Only in the main thread.
@@ -116,12 +126,14 @@ class Deadline:
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
-        """Raise DeadlineExceeded or Stopped inside the block when one is due, and never again. After take_signals()."""
+        """Interrupt the block when a deadline or stop is due, once, and raise DeadlineExceeded or Stopped. After take_signals()."""
         self._enforced = True
         signal.setitimer(signal.ITIMER_REAL, max(0.001, (self.at - datetime.now(UTC)).total_seconds()))
         try:
             self.check()  # one that came just before
             yield
+        except Interrupted as interrupted:
+            raise interrupted.error from interrupted
         finally:
             self._enforced = False
             signal.setitimer(signal.ITIMER_REAL, 0)
