@@ -48,11 +48,11 @@ from resguardo.store.protocol import Availability, Upload
 from resguardo.store.seal import seal
 from resguardo.store.threads import in_threads
 from tests.data.test_store_ownership import NOW, OURS
-from tests.data.test_store_streams import ID, KEY, MIB, noise
 from tests.fixtures.azurite import ACCOUNT, Azurite, run_azurite
 from tests.fixtures.azurite import KEY as ACCOUNT_KEY
 from tests.fixtures.s3_proxy import Harm, Proxy, run_proxy
 from tests.fixtures.servers import free_port
+from tests.fixtures.streams import ID, KEY, MIB, noise
 
 
 class TestCredentials:

@@ -15,9 +15,9 @@ from resguardo.store.protocol import Upload
 from resguardo.store.s3 import S3Store
 from resguardo.store.seal import seal
 from tests.data.test_store_ownership import NOW, OURS
-from tests.data.test_store_streams import ID, KEY, MIB, noise, uploads_in
 from tests.fixtures.s3 import S3Server
 from tests.fixtures.s3_proxy import Harm, Proxy, run_proxy
+from tests.fixtures.streams import ID, KEY, MIB, noise, uploads_in
 
 pytestmark = pytest.mark.fault
 

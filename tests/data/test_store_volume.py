@@ -37,8 +37,8 @@ from resguardo.store.download import open_object
 from resguardo.store.orphans import abort_dead_uploads
 from resguardo.store.seal import seal
 from resguardo.store.volume import VolumeStore
-from tests.data.test_store_streams import ID, KEY, MIB, noise
 from tests.fixtures.stores import VolumeGround
+from tests.fixtures.streams import ID, KEY, MIB, noise
 
 RACES = 12
 

@@ -1,18 +1,23 @@
-"""What somebody who may write to the bucket puts there: every good document with one thing in it changed, and plain noise."""
+"""What somebody who may write to the bucket puts there: every good document with one thing in it changed, and plain noise.
+
+And what has to hold for whoever reads it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from resguardo.api.durations import Span
-from resguardo.api.errors import ObjectCorrupt, ObjectMissing, WriteConflict
+from resguardo.api.errors import ObjectCorrupt, ObjectMissing, ResguardoError, WriteConflict
 from resguardo.store.protocol import Availability, ObjectInfo, Stored
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+#: What no message of ours needs more of.
+MESSAGE_MAX = 4096
 
 #: What speaks to a terminal, turns a line's direction, or ends it.
 SPEAKS = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\u202egnp.exe\u2066\u2028\u200f"
@@ -162,3 +167,21 @@ class Shelf:
 
     def availability(self, key: str) -> Availability | None:
         return Availability.READY if key in self.objects else None
+
+
+def keep(call: Callable[[], object], how: str) -> None:
+    """Whatever it gives, or an error of ours that a person can read."""
+    message = ""
+    try:
+        call()
+    except ResguardoError as error:
+        message = str(error)
+    except Exception as error:
+        raise AssertionError(f"{how}: {type(error).__name__}: {error}"[:1000]) from error
+    assert len(message) < MESSAGE_MAX, how
+
+
+def assert_speaks_to_people_only(text: str) -> None:
+    """No letter in it that a terminal would take for a command."""
+    found = {letter for letter in text if not letter.isprintable() and letter != "\n"}
+    assert found == set()
