@@ -18,7 +18,13 @@ from typing import Any
 import pytest
 
 from resguardo.api import s3 as spec
-from resguardo.api.errors import EncryptionNotHonoured, KmsKeyNotFound, ObjectLockNotHonoured
+from resguardo.api.errors import (
+    EncryptionNotHonoured,
+    KmsKeyNotFound,
+    ObjectLockNotHonoured,
+    StoreAccessDenied,
+    WriteConflict,
+)
 from resguardo.api.manifest import Manifest, StoreEncryption
 from resguardo.api.roles import Role
 from resguardo.rules.locks import Lock
@@ -243,6 +249,18 @@ class TestAWriterThatMayNotRead:
             store = store_of(minio_server, minio_bucket, sse, keys=writer, endpoint=proxy.endpoint)
             assert send(store, self.DUMP, bytes(5 * MIB), b"end") == told
             assert proxy.is_spent
+
+    def test_a_small_object_whose_answer_is_lost_is_known_by_its_etag(
+        self, minio_server: S3Server, minio_bucket: str, writer: AccessKeys
+    ) -> None:
+        """The one digest that a listing tells; with a key of a KMS it is none."""
+        store, key = minio_server.store(minio_bucket, keys=writer), self.DUMP
+        etag = store.put(key, b"mine", if_absent=True)
+        with pytest.raises(StoreAccessDenied):
+            store.get(key, max_bytes=10)
+        assert store.put(key, b"mine", if_absent=True) == etag
+        with pytest.raises(WriteConflict):
+            store.put(key, b"hers", if_absent=True)
 
     def test_of_a_store_that_says_nothing_nothing_is_believed_and_nothing_written_down(
         self, iam_server: IamServer, iam_bucket: str

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError
 
 from resguardo.api import s3 as spec
 from resguardo.api.durations import Span
-from resguardo.api.errors import ObjectCorrupt, ObjectMissing, StoreError, WriteConflict
+from resguardo.api.errors import ObjectCorrupt, ObjectMissing, StoreAccessDenied, StoreError, WriteConflict
 from resguardo.rules.access import Right
 from resguardo.rules.locks import Lock
 from resguardo.store.again import again
@@ -153,13 +153,26 @@ class S3Store:
         except (WriteConflict, ObjectMissing):
             # With If-Match a missing object is told as such. And the conflict may be with this very write, whose answer
             # was lost and which botocore sent again: what stands there says, of its encryption and lock too.
-            stored = settle(self, key, body, name=self._name(key))
+            stored = self._settled(key, body)
             etag, told = stored.etag, {}
             is_ours = not self._encryption.is_asked or may_be_ours(self, stored, since=self._age)
         if self._encryption.is_asked and is_ours:
             self._look_how_it_is_encrypted(key, etag, told)
         self._require_lock(key)
         return etag, told
+
+    def _settled(self, key: str, body: bytes) -> Stored:
+        try:
+            return settle(self, key, body, name=self._name(key))
+        except WriteConflict as conflict:
+            if not isinstance(conflict.__cause__, StoreAccessDenied):
+                raise
+            # Whoever makes backups need not read them. Of an object that was written whole the ETag is its MD5, where no KMS
+            # encrypts it: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+            there = self.head(key)
+            if there is None or there.etag.strip('"') != hashlib.md5(body, usedforsecurity=False).hexdigest():
+                raise
+            return Stored(body, there.etag, there.last_modified)
 
     @property
     def _age(self) -> timedelta:
