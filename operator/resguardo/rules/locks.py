@@ -88,8 +88,5 @@ def locks_of(plan: Plan, asked: ObjectLock, retention: Retention | None, *, now:
 
 def _whole(moment: datetime) -> datetime:
     """Stores keep whole seconds, and an end that they cut would be before the one that was asked for."""
-    return (
-        moment.replace(microsecond=0)
-        if moment.microsecond == 0
-        else moment.replace(microsecond=0) + timedelta(seconds=1)
-    )
+    whole = moment.replace(microsecond=0)
+    return whole if whole == moment else whole + timedelta(seconds=1)

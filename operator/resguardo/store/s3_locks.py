@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 #: An object without a lock of its own, in a bucket that has locks.
 _NO_LOCK_CODES = frozenset({"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest"})
 
-
 _MODES: dict[str, ObjectLockRetentionModeType] = {"Governance": "GOVERNANCE", "Compliance": "COMPLIANCE"}
 _NAMES: dict[str, str] = {mode: name for name, mode in _MODES.items()}
 _USE_ANOTHER = "Object lock is turned on when a bucket is made: use one that has it, or take store.s3.objectLock away"
