@@ -10,16 +10,24 @@ from typing import Any
 from resguardo.api.base import EARLIEST, LATEST
 from resguardo.api.sizes import print_size
 
-#: A page of a thousand keys of 1,024 bytes, each written with three or five, has 6 MiB. As a tree of elements, of 8 MiB the emptiest take
-#: a third of a gigabyte.
-ANSWER_MAX_BYTES = 8 * 1024 * 1024
+#: A page of a thousand of S3's keys of 1,024 bytes, each written with three, has 3.5 MiB; so has one of 500 of Azure's, written with four
+#: or five. As a tree of elements, 4 MiB of the emptiest take up to a third of a gigabyte.
+ANSWER_MAX_BYTES = 4 * 1024 * 1024
+#: What lists nothing: an error, or that something was written. Many threads may hold one each.
+SHORT_ANSWER_MAX_BYTES = 256 * 1024
+_LISTING = frozenset({"GET", "POST"})
 
 
 class AnswerTooLong(ValueError):
     """An answer that is longer than it can be. Never asked for again: the next one would be as long."""
 
 
-def bound(answer: Any, most: int = ANSWER_MAX_BYTES) -> None:
+def longest(method: str, status: int) -> int:
+    """The most bytes that an answer to such a request can have which is no object's."""
+    return ANSWER_MAX_BYTES if method in _LISTING and status < 300 else SHORT_ANSWER_MAX_BYTES
+
+
+def bound(answer: Any, most: int) -> None:
     """Have an answer of urllib3's stream no more bytes than `most`; where there are more, it is closed and raises AnswerTooLong."""
     stream = answer.stream
 

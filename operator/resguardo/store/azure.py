@@ -66,7 +66,7 @@ ARCHIVE = "Archive"
 #: Where it is brought back to: the one tier without a least stay that is paid for.
 ONLINE = "Hot"
 #: The most that one answer lists, of the 5,000 that it could: so that it stays short.
-PAGE_OBJECTS = 1000
+PAGE_OBJECTS = 500
 
 
 class AzureStore(WithoutLocks):

@@ -7,13 +7,13 @@ from typing import Any
 
 from azure.core.pipeline.transport import RequestsTransport
 
-from resguardo.store.answers import ANSWER_MAX_BYTES, bound
+from resguardo.store.answers import bound, longest
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
 def bounded_transport(**options: Any) -> RequestsTransport:
-    """What sends requests, with the SDK's own options: no answer is longer than ANSWER_MAX_BYTES, or than the range asked for."""
+    """What sends requests, with the SDK's own options: no answer is longer than it can be, or than the range asked for."""
     transport = RequestsTransport(**options)
     transport.open()
     transport.session.hooks["response"].append(_bound)
@@ -21,6 +21,6 @@ def bounded_transport(**options: Any) -> RequestsTransport:
 
 
 def _bound(answer: Any, **_: Any) -> None:
-    asked = _RANGE.fullmatch(answer.request.headers.get("x-ms-range", ""))
-    most = max(ANSWER_MAX_BYTES, int(asked[2]) - int(asked[1]) + 1 if asked else 0)
+    asked = _RANGE.fullmatch(answer.request.headers.get("x-ms-range", "")) if answer.ok else None
+    most = max(longest(answer.request.method, answer.status_code), int(asked[2]) - int(asked[1]) + 1 if asked else 0)
     bound(answer.raw, most)

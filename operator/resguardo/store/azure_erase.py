@@ -19,7 +19,7 @@ from resguardo.store.listings import each_once, within
 from resguardo.store.threads import in_threads
 
 #: The most that one answer lists.
-KEYS_MAX = 1000
+KEYS_MAX = 500
 
 
 def _print_version(found: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
 from urllib3 import exceptions as urllib3
 
-from resguardo.store.answers import bound
+from resguardo.store.answers import bound, longest
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -23,7 +23,7 @@ _REDIRECTION = 300
 
 
 def bound_answers(client: S3Client | BaseClient) -> None:
-    """Have no answer to the client be longer than ANSWER_MAX_BYTES, but an object's body."""
+    """Have no answer to the client be longer than it can be, but an object's body."""
     endpoint: Any = client._endpoint  # type: ignore[union-attr, unused-ignore]
     endpoint.http_session = _BoundedSession(endpoint.http_session)
 
@@ -40,7 +40,7 @@ class _BoundedSession:
         request.stream_output = True
         answer = self._session.send(request)
         if not is_body or answer.status_code >= _REDIRECTION:
-            bound(answer.raw)
+            bound(answer.raw, longest(request.method, answer.status_code))
             try:
                 _ = answer.content
             # As botocore tells them, which tries again after some (botocore.httpsession.URLLib3Session.send).
