@@ -211,13 +211,9 @@ class TestAWriterThatMayNotRead:
         """given the documented policy, when the check has passed, then so does a backup; twice, since its probes stay"""
         _, sse, told = way
         place = replace(place, s3=minio_server, bucket=minio_bucket, store={"sse": sse})
-        place.credentials(
-            store__access_key_id=writer.access_key_id,
-            store__secret_access_key=writer.secret_access_key,
-            store__session_token=writer.session_token or "",
-        )
+        act_as(place, writer)
         place.grow_noise()
-        policy = place.policy()
+        policy = place.policy(retention={"daily": "30d"})
         for _ in range(2):
             assert place.run("check", "-f", policy)[0].reason == "CheckPassed"
         made, _, log = place.run("backup", "-f", policy)
@@ -231,6 +227,14 @@ class TestAWriterThatMayNotRead:
         for key in place.object_keys():
             head = place.s3.root.head_object(Bucket=place.bucket, Key=key)
             assert (head.get("ServerSideEncryption"), head.get("SSEKMSKeyId")) == (told.algorithm, told.key_id), key
+
+        act_as(place, assume(minio_server, *documented(Role.READER, minio_bucket)))
+        verified, _ = place.start("verify", made.backup.id, "-f", policy).communicate()
+        assert verified.decode().startswith(f"{made.backup.id}: whole, ")
+        act_as(place, assume(minio_server, *documented(Role.PRUNER, minio_bucket)))
+        marked, _ = place.start("pin", made.backup.id, "-f", policy).communicate()
+        assert made.backup.id in marked.decode()
+        assert place.run("retention", "-f", policy)[0].reason == "RetentionEnforced"
 
     @pytest.mark.fault
     @pytest.mark.parametrize("times", [1, 3], ids=["told the second time", "nobody ever hears of it"])
@@ -467,6 +471,14 @@ class TestCommands:
             assert "cannot be read" in report.message
         finally:
             end(process)
+
+
+def act_as(place: Place, keys: AccessKeys) -> None:
+    place.credentials(
+        store__access_key_id=keys.access_key_id,
+        store__secret_access_key=keys.secret_access_key,
+        store__session_token=keys.session_token or "",
+    )
 
 
 def age(path: Path, by: timedelta) -> None:
