@@ -263,7 +263,7 @@ class TestAWriterThatMayNotRead:
         with pytest.raises(StoreAccessDenied):
             store.get(key, max_bytes=10)
         assert store.put(key, b"mine", if_absent=True) == etag
-        with pytest.raises(WriteConflict):
+        with pytest.raises(WriteConflict, match="these keys may not read whether it is what they were to write"):
             store.put(key, b"hers", if_absent=True)
 
     def test_of_a_store_that_says_nothing_nothing_is_believed_and_nothing_written_down(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from resguardo.api.errors import ObjectCorrupt, ResguardoError, WriteConflict
+from resguardo.api.errors import ObjectCorrupt, ResguardoError, StoreAccessDenied, WriteConflict
 from resguardo.store.protocol import ObjectInfo, Store, Stored
 
 #: Of two times of the store's, each without its fraction of a second, the difference may be wrong by less than this.
@@ -18,6 +18,11 @@ def settle(store: Store, key: str, body: bytes, *, name: str) -> Stored:
     )
     try:
         stored = store.get(key, max_bytes=len(body))
+    except StoreAccessDenied as error:
+        raise WriteConflict(
+            f"{name} stands there already, and these keys may not read whether it is what they were to write, as it is where an "
+            f"answer was lost; nothing was overwritten ({error})"
+        ) from error
     except ResguardoError as error:
         raise conflict from error
     if stored.body != body:
