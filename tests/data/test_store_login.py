@@ -307,6 +307,18 @@ def test_what_the_nodes_agent_refuses_is_told_as_that(
         open_as(s3_server, s3_bucket, ACCOUNT, tmp_path, given).put("a", b"1")
 
 
+def test_a_token_file_that_is_no_text_is_refused_and_not_repeated(
+    s3_server: S3Server, s3_bucket: str, cloud: Cloud, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(b"planted-secret\xff")
+    given = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": cloud.url, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(file)}
+    with pytest.raises(StoreAccessDenied, match="can't decode byte 0xff") as raised:
+        open_as(s3_server, s3_bucket, ACCOUNT, tmp_path, given).put("a", b"1")
+    assert "planted" not in str(raised.value)
+    assert cloud.asked == []
+
+
 class TestNothingIsFoundByChance:
     """What botocore's own chain would take."""
 

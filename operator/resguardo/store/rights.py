@@ -8,7 +8,7 @@ nothing that is there is touched.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from resguardo.api.errors import EncryptionNotHonoured, ObjectMissing, StoreAccessDenied, StoreError, WriteConflict
@@ -25,9 +25,9 @@ _MAX_BYTES = 4096
 _PART = b"probe"
 
 
-def try_rights(store: Store, rights: Iterable[Right] = Right) -> list[Tried]:
+def try_rights(store: Store, rights: Collection[Right] = tuple(Right)) -> list[Tried]:
     """What came of trying each; what the store has no word for is left out. Raises StoreUnreachable and BucketNotFound."""
-    own = store.special_rights(_MANIFEST)
+    own = {} if _SPECIAL.isdisjoint(rights) else store.special_rights(_MANIFEST)
     found = []
     for right in rights:
         if right in _SPECIAL:

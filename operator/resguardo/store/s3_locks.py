@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 from resguardo.api.base import print_time
 from resguardo.api.durations import Span
-from resguardo.api.errors import ObjectLockNotHonoured
+from resguardo.api.errors import ObjectLockNotHonoured, StoreUnreachable
 from resguardo.rules.locks import Lock
-from resguardo.store.s3_errors import FAILURES, MISSING_CODES, Request, code_of, status_of, translate
+from resguardo.store.s3_errors import FAILURES, MISSING_CODES, Request, code_of, translate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -96,13 +96,12 @@ class S3Locks:
     def _configuration(self) -> ObjectLockConfigurationTypeDef:
         try:
             return self._client.get_object_lock_configuration(Bucket=self._place.bucket)["ObjectLockConfiguration"]
-        except ClientError as error:
-            # It has none, the server knows of none, or the keys may not see; only a store that does not answer is an error.
-            if status_of(error) in (429, 500) or status_of(error) > 501:
-                raise translate(error, replace(self._place, action="s3:GetBucketObjectLockConfiguration")) from error
-            return {}
         except FAILURES as error:
-            raise translate(error, replace(self._place, action="s3:GetBucketObjectLockConfiguration")) from error
+            problem = translate(error, replace(self._place, action="s3:GetBucketObjectLockConfiguration"))
+            # It has none, the server knows of none, or the keys may not see; only a store that does not answer is an error.
+            if isinstance(error, ClientError) and not isinstance(problem, StoreUnreachable):
+                return {}
+            raise problem from error
 
     def _is_held(self, full: str) -> bool:
         try:

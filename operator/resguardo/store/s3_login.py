@@ -173,4 +173,5 @@ def _ask_agent(login: PodIdentity) -> dict[str, str]:
             "expiry_time": answer["Expiration"],
         }
     except (KeyError, OSError, ValueError) as error:
-        raise MetadataRetrievalError(error_msg=f"{login.uri}: {error!r}") from None
+        # Its words and not itself: what could not be decoded would stand there whole, and is the token.
+        raise MetadataRetrievalError(error_msg=f"{login.uri}: {type(error).__name__}: {error}") from None
