@@ -6,7 +6,7 @@ import hashlib
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
@@ -169,10 +169,11 @@ class S3Store:
                 raise
             # Whoever makes backups need not read them. Of an object that was written whole the ETag is its MD5, where no KMS
             # encrypts it: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
-            there = self.head(key)
-            if there is None or there.etag.strip('"') != hashlib.md5(body, usedforsecurity=False).hexdigest():
-                raise
-            return Stored(body, there.etag, there.last_modified)
+            with suppress(StoreAccessDenied):
+                there = self.head(key)
+                if there is not None and there.etag.strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest():
+                    return Stored(body, there.etag, there.last_modified)
+            raise
 
     @property
     def _age(self) -> timedelta:
