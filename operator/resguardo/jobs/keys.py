@@ -50,8 +50,9 @@ def rewrap(
 ) -> Iterator[Rewrapped]:
     """Give backups to the policy's recipients: the one with an id, or `all`, the oldest first. Writes no data again.
 
-    Nothing is taken from whoever can open a backup now. Where the policy has backups locked, a key is as its backup is. Raises PrefixOwned, BackupNotFound, RecipientInvalid, and
-    DocumentInvalid for a policy that encrypts to nobody; what is wrong with one backup keeps no other from being given.
+    Nothing is taken from whoever can open a backup now. Where the policy has backups locked, a key is as its backup is. Raises
+    PrefixOwned, BackupNotFound, RecipientInvalid, and DocumentInvalid for a policy that encrypts to nobody; what is wrong with one
+    backup keeps no other from being given.
     """
     if policy.spec.encryption is None or policy.spec.encryption.age is None:
         raise DocumentInvalid(

@@ -127,9 +127,10 @@ class Deadline:
     @contextmanager
     def enforced(self) -> Iterator[None]:
         """Interrupt the block when a deadline or stop is due, once, and raise DeadlineExceeded or Stopped. After take_signals()."""
-        self._enforced = True
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, (self.at - datetime.now(UTC)).total_seconds()))
         try:
+            # Within the block, so that nothing which comes between two lines gets past it, and ends the process without a Report.
+            self._enforced = True
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, (self.at - datetime.now(UTC)).total_seconds()))
             self.check()  # one that came just before
             yield
         except Interrupted as interrupted:

@@ -70,9 +70,10 @@ def verify(
 
     Each size and each digest is compared with the manifest, and pg_restore reads the dump to its end. What came of it
     stands in the bucket from then on, if the keys may write it there: a damaged backup is no good one any more, until it was
-    verified again. Each may take the policy's timeout. Of an encrypted backup, the inside is read with `identities` alone; without, its bytes are compared.
-    Raises PrefixOwned, BackupNotFound, and what keeps a backup from being read without being its
-    fault: the store's errors, ServerVersionUnsupported for a pg_restore that is too old, DeadlineExceeded.
+    verified again. Each may take the policy's timeout. Of an encrypted backup, the inside is read with `identities` alone; without,
+    its bytes are compared. One that they do not open is told before all others, and says nothing about the backup. Raises
+    PrefixOwned, BackupNotFound, and what keeps a backup from being read without being its fault: the store's errors,
+    ServerVersionUnsupported for a pg_restore that is too old, DeadlineExceeded.
     """
     read_owner(store, owner_name(policy))
     entries = list_backups(store, trust_of(policy))
